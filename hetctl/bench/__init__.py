@@ -1,0 +1,1 @@
+"""Load, measurement, statistics and reports."""

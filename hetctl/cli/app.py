@@ -1,0 +1,52 @@
+"""The ``hetctl`` command and its one error boundary."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from hetctl import __version__
+from hetctl.errors import EXIT_INTERRUPTED, HetctlError
+
+app = typer.Typer(
+    name="hetctl",
+    help="Plan, launch and benchmark one vLLM engine over GPU and CPU ranks.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"hetctl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point: expected errors print one sentence; bugs keep their traceback."""
+    try:
+        app()
+    except HetctlError as error:
+        from hetctl.cli.console import err
+
+        err.print(f"[bold red]error:[/] {_escaped(str(error))}", soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,145 @@
+"""The JSON documents that pass between the commands.
+
+probe -> :class:`~hetctl.machine.Machine` -> plan -> :class:`~hetctl.plan.Plan` ->
+serve/bench -> :class:`~hetctl.bench.results.Results`. Each can be saved, read, edited
+and given back, so each carries its kind, its schema version and who wrote it.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hetctl import __version__
+from hetctl.errors import HetctlError, UsageError
+
+Source = Literal["measured", "datasheet", "estimate"]
+
+
+class Frozen(BaseModel):
+    """A value object: immutable, and strict about unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Figure(Frozen):
+    """A number that plans depend on, and where it comes from.
+
+    The unit is in the name of the field that holds the figure (``_bytes_per_s``,
+    ``_flops``, ``_s``).
+    """
+
+    value: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    source: Source
+    note: str = ""
+
+
+class Document(Frozen):
+    """Base of every saved document.
+
+    Subclasses set ``KIND`` and ``VERSION``. ``VERSION`` grows when a reader of the old
+    version would misread the new one.
+    """
+
+    KIND: ClassVar[str]
+    VERSION: ClassVar[int] = 1
+
+    kind: str = ""
+    schema_version: int = 0
+    hetctl_version: str = __version__
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stamp(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            data.setdefault("kind", cls.KIND)
+            data.setdefault("schema_version", cls.VERSION)
+        return data
+
+    def to_json(self) -> str:
+        """Indented JSON with a final newline."""
+        return self.model_dump_json(indent=2) + "\n"
+
+    def save(self, path: Path) -> None:
+        """Write the document so that a reader sees the old file or the new one whole."""
+        write_atomically(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a document that :meth:`save` wrote, or a person edited.
+
+        Raises:
+            UsageError: the file is missing, is not JSON, is another kind of document,
+                another schema version, or a field is wrong (the first one is named).
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not text"
+            raise UsageError(f"Cannot read the {cls.KIND} file {path}: {reason}.") from error
+        return cls.parse(text, origin=str(path))
+
+    @classmethod
+    def parse(cls, text: str, origin: str) -> Self:
+        """Like :meth:`load`, from text; ``origin`` names it in errors."""
+        import json
+
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise UsageError(
+                f"{origin} is not valid JSON (line {error.lineno}: {error.msg}); "
+                f"expected a {cls.KIND} file."
+            ) from error
+        found = data.get("kind") if isinstance(data, dict) else None
+        if found != cls.KIND:
+            raise UsageError(f"{origin} is not a {cls.KIND} file (its kind is {found!r}).")
+        if data.get("schema_version") != cls.VERSION:
+            raise UsageError(
+                f"{origin} has {cls.KIND} schema version {data.get('schema_version')!r}, but "
+                f"hetctl {__version__} reads version {cls.VERSION}; make it again."
+            )
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise UsageError(f"{origin}: {first_problem(error)}") from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first of pydantic's complaints, as one sentence."""
+    problem = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in problem["loc"]) or "the document"
+    more = error.error_count() - 1
+    rest = f" ({more} more like it)" if more else ""
+    return f"field {where}: {problem['msg']}, got {problem['input']!r:.80}{rest}."
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace ``path`` by ``text`` in one step, creating its folder.
+
+    Raises:
+        HetctlError: the folder or the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as file:
+            file.write(text)
+        temporary = Path(file.name)
+        try:
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise HetctlError(f"Cannot write {path}: {error.strerror}.") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,36 @@
+"""Expected errors: each prints one sentence and ends with a fixed exit code.
+
+::
+
+    HetctlError            exit 1   something failed
+    +-- UsageError         exit 2   an argument, option or input file is wrong
+    +-- DoesNotFitError    exit 1   the model cannot be placed on this machine
+    +-- LaunchError        exit 1   a server did not start, or died
+
+The message is one sentence that names what is wrong, the value, the limit and the
+remedy. Anything else that is raised is a bug and keeps its traceback.
+"""
+
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+class HetctlError(Exception):
+    """An error that the user can act on."""
+
+    exit_code = EXIT_FAILURE
+
+
+class UsageError(HetctlError):
+    """The command line, or a file that it names, is wrong."""
+
+    exit_code = EXIT_USAGE
+
+
+class DoesNotFitError(HetctlError):
+    """No split of the model fits the memory that the machine has."""
+
+
+class LaunchError(HetctlError):
+    """A server process did not start, did not become healthy, or died."""

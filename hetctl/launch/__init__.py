@@ -1,0 +1,1 @@
+"""Plan -> environment and ``vllm serve`` processes, their health and their end."""

@@ -1,0 +1,123 @@
+"""What a machine is: the document that ``hetctl probe`` writes and plans read.
+
+Facts come from NVML, ``/sys`` and ``/proc``. Rates (``*_bytes_per_s``, ``*_flops``) are
+:class:`~hetctl.document.Figure` objects that say whether they were measured, looked up in
+a datasheet or estimated; a probe alone leaves them out and
+:func:`hetctl.profiles.with_rates` fills them in.
+"""
+
+from typing import ClassVar
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from hetctl.document import Document, Figure, Frozen
+
+
+class PcieLink(Frozen):
+    """PCI Express generation and lane count; an idle GPU may report a lower ``now``."""
+
+    generation_now: PositiveInt | None = None
+    width_now: PositiveInt | None = None
+    generation_max: PositiveInt | None = None
+    width_max: PositiveInt | None = None
+
+
+class Gpu(Frozen):
+    """One CUDA device, numbered as NVML and ``CUDA_DEVICE_ORDER=PCI_BUS_ID`` number it."""
+
+    index: NonNegativeInt
+    name: str
+    uuid: str = ""
+    memory_total_bytes: PositiveInt
+    memory_free_bytes: NonNegativeInt
+    compute_capability: tuple[int, int] | None = None
+    pcie: PcieLink | None = None
+    pci_bus_id: str = ""
+    numa_node: NonNegativeInt | None = None
+    nvlink_peers: tuple[NonNegativeInt, ...] = ()
+    mig_enabled: bool = False
+    memory_read_bytes_per_s: Figure | None = None
+    matmul_bf16_flops: Figure | None = None
+    host_to_device_bytes_per_s: Figure | None = None
+
+
+class Core(Frozen):
+    """One physical core: its logical CPUs (SMT siblings) that this process may use."""
+
+    cpus: tuple[NonNegativeInt, ...]
+    socket: NonNegativeInt = 0
+
+
+class NumaNode(Frozen):
+    """One NUMA node: the cores that this process may use, and its memory."""
+
+    id: NonNegativeInt
+    cores: tuple[Core, ...]
+    memory_total_bytes: NonNegativeInt
+    memory_free_bytes: NonNegativeInt
+    """Free and reclaimable (page cache) memory, capped by the cgroup limit."""
+    hugepages_total: NonNegativeInt = 0
+    hugepages_free: NonNegativeInt = 0
+    hugepage_size_bytes: PositiveInt | None = None
+    distances: dict[int, PositiveInt] = Field(default_factory=dict)
+    """ACPI SLIT distance to each node; 10 is local."""
+    memory_read_bytes_per_s: Figure | None = None
+    matmul_bf16_flops: Figure | None = None
+
+    @property
+    def cpus(self) -> tuple[int, ...]:
+        """Every usable logical CPU, SMT siblings included, in order."""
+        return tuple(sorted(cpu for core in self.cores for cpu in core.cpus))
+
+
+class Cache(Frozen):
+    """One level of CPU cache."""
+
+    level: PositiveInt
+    kind: str
+    size_bytes: PositiveInt
+    instances: PositiveInt
+
+
+class Cpu(Frozen):
+    """The processor model; how many cores there are is in the NUMA nodes."""
+
+    model: str
+    vendor: str = ""
+    architecture: str = "x86_64"
+    sockets: PositiveInt = 1
+    logical_cpus_online: PositiveInt = 1
+    """All CPUs of the machine, usable by this process or not."""
+    cpu_quota: float | None = None
+    """CPUs' worth of time that the cgroup grants, or None for no limit."""
+    isa: tuple[str, ...] = ()
+    """Of: avx2, avx512f, avx512_bf16, avx512_vnni, avx_vnni, amx_tile, amx_bf16, amx_int8."""
+    caches: tuple[Cache, ...] = ()
+
+
+class Machine(Document):
+    """A machine as the planner sees it."""
+
+    KIND: ClassVar[str] = "hetctl.machine"
+
+    name: str = ""
+    hostname: str = ""
+    fingerprint: str = ""
+    """Hash of what makes plans and measurements comparable (devices, cores, memory)."""
+    kernel: str = ""
+    in_container: bool = False
+    cpu: Cpu
+    numa_nodes: tuple[NumaNode, ...]
+    gpus: tuple[Gpu, ...] = ()
+    driver_version: str = ""
+    cuda_driver_version: str = ""
+    memory_limit_bytes: PositiveInt | None = None
+    """The cgroup's memory limit, or None for no limit."""
+    shm_free_bytes: NonNegativeInt | None = None
+    notes: tuple[str, ...] = ()
+    """What could not be found out, and why (one sentence each)."""
+
+    @property
+    def memory_free_bytes(self) -> int:
+        """Host memory that this process may still take."""
+        return sum(node.memory_free_bytes for node in self.numa_nodes)

@@ -1,0 +1,1 @@
+"""Machine + model + workload -> plan. Pure: no I/O, no torch, no NVML."""

@@ -1,0 +1,1 @@
+"""Finds out what the machine is: NVML, ``/sys``, ``/proc`` and cgroups. No torch."""

@@ -1,0 +1,15 @@
+"""What a server will be asked to do: the load that plans are computed for."""
+
+from pydantic import PositiveInt
+
+from hetctl.document import Frozen
+
+
+class Workload(Frozen):
+    """A closed loop of ``concurrency`` requests of fixed lengths, in tokens."""
+
+    concurrency: PositiveInt = 8
+    input_len: PositiveInt = 512
+    output_len: PositiveInt = 128
+    max_model_len: PositiveInt | None = None
+    """Longest context to serve; None takes the model's own limit, shortened to fit."""

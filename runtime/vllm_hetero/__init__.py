@@ -1,0 +1,1 @@
+"""A vLLM plugin that runs GPU ranks and CPU ranks in one engine."""
