@@ -3,6 +3,7 @@
 import tempfile
 from typing import Any
 
+from vllm import envs
 from vllm.v1.executor.multiproc_executor import MultiprocExecutor
 
 from vllm_hetero.active_map import rank_map
@@ -31,7 +32,9 @@ class HeterogeneousExecutor(MultiprocExecutor):
         logger.info("Heterogeneous ranks:\n%s", describe(ranks))
         if ranks.cpu_ranks:
             ensure_kernels()
-        self._run_dir = tempfile.TemporaryDirectory(prefix="vllm_hetero-")
+        self._run_dir = tempfile.TemporaryDirectory(
+            prefix="vllm_hetero-", dir=envs.VLLM_RPC_BASE_PATH
+        )
         self._failures = FailureBoard.at(self._run_dir.name)
         try:
             with ranks_start_with(RankEnvironment(ranks, self._run_dir.name)):
