@@ -6,6 +6,7 @@ variable                        meaning
 VLLM_HETEROGENEOUS_PLATFORM     ``1``: run GPU and CPU ranks in one engine
 VLLM_HETERO_RANK_MAP            the rank map, as JSON or ``@FILE``; implies the above
 VLLM_HETERO_CPU_KV_CACHE_BYTES  KV-cache budget of a CPU rank whose map entry has none
+VLLM_HETERO_HOP                 ``shm`` (default) or ``gloo``: how stages pass activations
 VLLM_HETERO_ANY_VLLM            ``1``: accept a vLLM version that was not tested
 VLLM_HETERO_CACHE               folder for CPU kernels instead of ``~/.cache``
 VLLM_HETERO_KERNELS_DIR         folder of CPU kernels to use as it is
@@ -27,6 +28,7 @@ Role = Literal["engine", "gpu", "cpu"]
 PLATFORM = "VLLM_HETEROGENEOUS_PLATFORM"
 RANK_MAP = "VLLM_HETERO_RANK_MAP"
 CPU_KV_CACHE_BYTES = "VLLM_HETERO_CPU_KV_CACHE_BYTES"
+HOP = "VLLM_HETERO_HOP"
 ANY_VLLM = "VLLM_HETERO_ANY_VLLM"
 CACHE = "VLLM_HETERO_CACHE"
 KERNELS_DIR = "VLLM_HETERO_KERNELS_DIR"
@@ -35,6 +37,7 @@ USER_VARIABLES = (
     PLATFORM,
     RANK_MAP,
     CPU_KV_CACHE_BYTES,
+    HOP,
     ANY_VLLM,
     CACHE,
     KERNELS_DIR,

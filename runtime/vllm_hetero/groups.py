@@ -16,7 +16,8 @@ from vllm.distributed.parallel_state import (
 from vllm.utils.import_utils import resolve_obj_by_qualname
 
 from vllm_hetero.active_map import rank_map
-from vllm_hetero.hop import GlooHop, Hop
+from vllm_hetero.hops import Receiver, Sender
+from vllm_hetero.hops.connect import connect_hops
 
 
 class HeterogeneousGroupCoordinator(GroupCoordinator):
@@ -73,7 +74,11 @@ class HeterogeneousGroupCoordinator(GroupCoordinator):
         self.device_communicator = (
             self._make_communicator(group_name) if use_device_communicator else None
         )
-        self._hops: dict[tuple[str, int], Hop] = {}
+        self._senders: dict[int, Sender] = {}
+        self._receivers: dict[int, Receiver] = {}
+        if group_name == "pp":
+            hops = connect_hops(self, config)
+            self._senders, self._receivers = hops.senders, hops.receivers
         self.mq_broadcaster = None
         if use_message_queue_broadcaster and self.world_size > 1:
             self.mq_broadcaster = self.create_mq_broadcaster()
@@ -140,7 +145,7 @@ class HeterogeneousGroupCoordinator(GroupCoordinator):
         dst = (self.rank_in_group + 1) % self.world_size if dst is None else dst
         if self._both_on_gpu(dst):
             return super().isend_tensor_dict(tensor_dict, dst, all_gather_group, all_gather_tensors)
-        return self._hop("send", dst).send(tensor_dict)
+        return self._senders[dst].send(tensor_dict)
 
     def irecv_tensor_dict(
         self,
@@ -151,21 +156,18 @@ class HeterogeneousGroupCoordinator(GroupCoordinator):
         src = (self.rank_in_group - 1) % self.world_size if src is None else src
         if self._both_on_gpu(src):
             return super().irecv_tensor_dict(src, all_gather_group, all_gather_tensors)
-        return self._hop("recv", src).recv(), [], []
+        return self._receivers[src].recv(), [], []
+
+    def on_cpu(self, rank_in_group: int) -> bool:
+        """Whether a member of this group is a CPU rank."""
+        return self.ranks[rank_in_group] in self._cpu_ranks
 
     def _both_on_gpu(self, peer_in_group: int) -> bool:
-        return self.rank not in self._cpu_ranks and self.ranks[peer_in_group] not in self._cpu_ranks
-
-    def _hop(self, direction: str, peer_in_group: int) -> Hop:
-        key = (direction, peer_in_group)
-        if key not in self._hops:
-            self._hops[key] = GlooHop(self, peer_in_group)
-        return self._hops[key]
+        return not self.on_cpu(self.rank_in_group) and not self.on_cpu(peer_in_group)
 
     def destroy(self) -> None:
-        for hop in self._hops.values():
-            hop.close()
-        self._hops.clear()
+        for end in (*self._senders.values(), *self._receivers.values()):
+            end.close()
         if self.device_communicator is not None:
             self.device_communicator.destroy()
         if self.device_group is not None and self.device_group is not self.cpu_group:

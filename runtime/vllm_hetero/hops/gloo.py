@@ -1,38 +1,21 @@
-"""A hop: how activations go from one pipeline stage to the next when one is on a CPU."""
+"""A hop over the Gloo group, by way of host memory: vLLM's own send and receive."""
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from vllm.distributed.parallel_state import GroupCoordinator, Handle
 
-from vllm_hetero.receive_buffers import ReceiveBuffers
+from vllm_hetero.hops import TensorDict
+from vllm_hetero.hops.receive_buffers import ReceiveBuffers
 
 if TYPE_CHECKING:
     from vllm_hetero.groups import HeterogeneousGroupCoordinator
 
-TensorDict = dict[str, Any]
 
-
-class Hop(Protocol):
-    """One direction between two ranks. Messages arrive in the order they were sent."""
-
-    def send(self, tensors: TensorDict) -> list[Handle]:
-        """Start sending; the tensors may be changed once the handles are done."""
-
-    def recv(self) -> TensorDict:
-        """Wait for the next message; its tensors are on this rank's device."""
-
-    def close(self) -> None:
-        """Release what the hop holds."""
-
-
-class GlooHop:
-    """Through vLLM's own send and receive over the Gloo group, by way of host memory."""
-
+class GlooSender:
     def __init__(self, group: "HeterogeneousGroupCoordinator", peer_in_group: int) -> None:
         self._group = group
         self._peer = peer_in_group
-        self._buffers = ReceiveBuffers(group.device, group.max_tokens)
 
     def send(self, tensors: TensorDict) -> list[Handle]:
         on_host = {
@@ -40,6 +23,16 @@ class GlooHop:
             for key, value in tensors.items()
         }
         return GroupCoordinator.isend_tensor_dict(self._group, on_host, dst=self._peer)
+
+    def close(self) -> None:
+        pass
+
+
+class GlooReceiver:
+    def __init__(self, group: "HeterogeneousGroupCoordinator", peer_in_group: int) -> None:
+        self._group = group
+        self._peer = peer_in_group
+        self._buffers = ReceiveBuffers(group.device, group.max_tokens)
 
     def recv(self) -> TensorDict:
         on_host, handles, _ = GroupCoordinator.irecv_tensor_dict(self._group, src=self._peer)

@@ -29,5 +29,5 @@ class ReceiveBuffers:
             shape = (max(self._max_tokens, len(rows)), *rows.shape[1:])
             buffer = torch.zeros(shape, dtype=rows.dtype, device=self._device)
             self._buffers[name] = buffer
-        buffer[: len(rows)].copy_(rows)
+        buffer[: len(rows)].copy_(rows, non_blocking=True)
         return buffer
