@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from hetctl import __version__
+from hetctl.cli.bench import bench
+from hetctl.cli.report import report
 from hetctl.errors import EXIT_INTERRUPTED, HetctlError
 
 app = typer.Typer(
@@ -31,6 +33,10 @@ def _root(
     ] = False,
 ) -> None:
     pass
+
+
+app.command()(bench)
+app.command()(report)
 
 
 def main() -> None:
