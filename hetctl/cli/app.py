@@ -7,6 +7,8 @@ import typer
 
 from hetctl import __version__
 from hetctl.cli import kernels
+from hetctl.cli.bench import bench
+from hetctl.cli.report import report
 from hetctl.errors import EXIT_INTERRUPTED, HetctlError
 
 app = typer.Typer(
@@ -33,6 +35,10 @@ def _root(
     ] = False,
 ) -> None:
     pass
+
+
+app.command()(bench)
+app.command()(report)
 
 
 def main() -> None:
