@@ -65,6 +65,11 @@ def visible_gpus(
     if len(numa_nodes) == 1:
         gpus = tuple(gpu.model_copy(update={"numa_node": numa_nodes[0]}) for gpu in gpus)
     gpus = select_visible(gpus, environment, notes)
+    shown = {gpu.index for gpu in gpus}
+    gpus = tuple(
+        gpu.model_copy(update={"nvlink_peers": tuple(p for p in gpu.nvlink_peers if p in shown)})
+        for gpu in gpus
+    )
     _note_unknown(gpus, notes)
     return gpus
 

@@ -149,6 +149,16 @@ def test_a_missing_pcie_link_is_noted_unless_the_gpu_shares_its_memory(tree: Mac
         tree.online.clear()
 
 
+def test_a_hidden_gpu_is_nobodys_nvlink_peer(tree: MachineTree) -> None:
+    linked = {0: (1, 2), 1: (0, 2), 2: (0, 1)}
+    inventory = _gpus(0, 0, 1)
+    gpus = tuple(g.model_copy(update={"nvlink_peers": linked[g.index]}) for g in inventory.gpus)
+    sources = _server(tree).sources(
+        gpus=FakeGpuLibrary(GpuInventory(gpus=gpus)), environment={"CUDA_VISIBLE_DEVICES": "0,2"}
+    )
+    assert [gpu.nvlink_peers for gpu in probe_machine(sources).gpus] == [(2,), (0,)]
+
+
 @pytest.mark.parametrize(
     ("environment", "marker", "expected"),
     [
