@@ -1,5 +1,6 @@
 """The rank map: what it accepts, and the one sentence that it gives for what it refuses."""
 
+import contextlib
 import json
 
 import pytest
@@ -54,7 +55,7 @@ def test_knows_which_ranks_are_on_which_device() -> None:
         (document({"rank": 0, "device": "cpu", "colour": 1}), "unknown field 'colour'"),
         (document({"rank": 0, "device": "cpu", "layers": [3, 3]}), "layers [3, 3]"),
         (document({"rank": 0, "device": "cpu", "cpus": [1, 1]}), "names a CPU twice"),
-        (document({"rank": 0, "device": "cpu", "cpus": ["0"]}), "not an integer"),
+        (document({"rank": 0, "device": "cpu", "cpus": ["0"]}), "expected an integer"),
         (document({"rank": 0, "device": "cpu", "kv_cache_bytes": True}), "kv_cache_bytes"),
         (document({"rank": 0, "device": "cuda:0", "cpus": [1]}), "are for CPU ranks"),
         (
@@ -95,10 +96,8 @@ entries = st.dictionaries(
 
 @given(st.lists(entries, max_size=4))
 def test_never_fails_in_another_way(ranks: list[dict]) -> None:
-    try:
+    with contextlib.suppress(RankMapError):
         RankMap.from_json(document(*ranks))
-    except RankMapError:
-        pass
 
 
 def test_a_missing_file_is_named() -> None:

@@ -1,6 +1,5 @@
 """A hop between two processes: every tensor arrives as it was sent."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -76,10 +75,10 @@ def test_the_memory_has_no_name_once_both_ends_have_it() -> None:
 
 
 def test_a_full_dev_shm_is_refused_with_the_remedy_and_leaves_nothing() -> None:
-    before = set(os.listdir("/dev/shm"))
+    before = set(Path("/dev/shm").iterdir())
     with pytest.raises(segment.SegmentError, match=r"MiB free .* enlarge it .*--shm-size"):
         segment.create(segment.free_bytes() + (1 << 30))
-    assert set(os.listdir("/dev/shm")) == before
+    assert set(Path("/dev/shm").iterdir()) == before
 
 
 def test_a_short_dev_shm_gets_a_smaller_ring(monkeypatch: pytest.MonkeyPatch) -> None:
