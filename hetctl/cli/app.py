@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from hetctl import __version__
+from hetctl.cli.plan import plan
 from hetctl.errors import EXIT_INTERRUPTED, HetctlError
 
 app = typer.Typer(
@@ -31,6 +32,9 @@ def _root(
     ] = False,
 ) -> None:
     pass
+
+
+app.command()(plan)
 
 
 def main() -> None:
