@@ -22,6 +22,14 @@ class PcieLink(Frozen):
     width_max: PositiveInt | None = None
 
 
+class MigInstance(Frozen):
+    """A slice of a GPU that MIG presents as a CUDA device of its own."""
+
+    uuid: str
+    memory_total_bytes: PositiveInt
+    memory_free_bytes: NonNegativeInt
+
+
 class Gpu(Frozen):
     """One CUDA device, numbered as NVML and ``CUDA_DEVICE_ORDER=PCI_BUS_ID`` number it."""
 
@@ -33,9 +41,21 @@ class Gpu(Frozen):
     compute_capability: tuple[int, int] | None = None
     pcie: PcieLink | None = None
     pci_bus_id: str = ""
+    """As in ``/sys/bus/pci/devices``: ``0000:17:00.0``."""
     numa_node: NonNegativeInt | None = None
+    """The host NUMA node that the GPU is attached to."""
+    memory_numa_node: NonNegativeInt | None = None
+    """Where the GPU's own memory is a NUMA node (Grace Hopper): that node."""
     nvlink_peers: tuple[NonNegativeInt, ...] = ()
     mig_enabled: bool = False
+    """With MIG the memory is that of the instance which CUDA programs see."""
+    mig_instances: tuple[MigInstance, ...] = ()
+    memory_bus_bits: PositiveInt | None = None
+    memory_clock_hz: PositiveInt | None = None
+    """Highest memory clock; data moves on both of its edges."""
+    cuda_cores: PositiveInt | None = None
+    sm_clock_hz: PositiveInt | None = None
+    """Highest clock of the multiprocessors."""
     memory_read_bytes_per_s: Figure | None = None
     matmul_bf16_flops: Figure | None = None
     host_to_device_bytes_per_s: Figure | None = None
@@ -55,12 +75,18 @@ class NumaNode(Frozen):
     cores: tuple[Core, ...]
     memory_total_bytes: NonNegativeInt
     memory_free_bytes: NonNegativeInt
-    """Free and reclaimable (page cache) memory, capped by the cgroup limit."""
+    """Free and reclaimable (page cache) memory that this process may take.
+
+    Where a cgroup leaves less than the nodes have free, each node's figure is lowered in
+    proportion, so that the sum over nodes is what the cgroup leaves.
+    """
     hugepages_total: NonNegativeInt = 0
     hugepages_free: NonNegativeInt = 0
     hugepage_size_bytes: PositiveInt | None = None
     distances: dict[int, PositiveInt] = Field(default_factory=dict)
     """ACPI SLIT distance to each node; 10 is local."""
+    logical_cpus_online: NonNegativeInt | None = None
+    """All CPUs of the node, usable by this process or not; None where not known."""
     memory_read_bytes_per_s: Figure | None = None
     matmul_bf16_flops: Figure | None = None
 
@@ -91,7 +117,8 @@ class Cpu(Frozen):
     cpu_quota: float | None = None
     """CPUs' worth of time that the cgroup grants, or None for no limit."""
     isa: tuple[str, ...] = ()
-    """Of: avx2, avx512f, avx512_bf16, avx512_vnni, avx_vnni, amx_tile, amx_bf16, amx_int8."""
+    """Of: avx2, avx512f, avx512_bf16, avx512_vnni, avx_vnni, amx_tile, amx_bf16, amx_int8;
+    on ARM: asimd, asimddp, bf16, i8mm, sve, sve2."""
     caches: tuple[Cache, ...] = ()
 
 
@@ -103,7 +130,7 @@ class Machine(Document):
     name: str = ""
     hostname: str = ""
     fingerprint: str = ""
-    """Hash of what makes plans and measurements comparable (devices, cores, memory)."""
+    """Hash of what makes measurements comparable; see :mod:`hetctl.probe.fingerprint`."""
     kernel: str = ""
     in_container: bool = False
     cpu: Cpu

@@ -86,7 +86,8 @@ class Plan(Document):
     ranks: tuple[RankPlan, ...]
     max_model_len: PositiveInt
     max_num_seqs: PositiveInt
-    max_num_batched_tokens: PositiveInt
+    max_num_batched_tokens: PositiveInt = 2048
+    """Tokens of one forward pass at most; the activations are planned for it."""
     block_size: PositiveInt
     gpu_memory_utilization: PositiveFloat | None = None
     """The GPU ranks' smallest limit as a share of the real memory, as vLLM's option

@@ -1,7 +1,6 @@
 """Sizes and durations as people write and read them. Storage is in bytes and seconds."""
 
 import re
-from collections.abc import Iterable
 
 from hetctl.errors import UsageError
 
@@ -53,14 +52,3 @@ def format_duration(seconds: float) -> str:
         return f"{seconds:.2f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s"
-
-
-def format_ranges(numbers: Iterable[int]) -> str:
-    """``0-7,16``: sorted numbers as Linux writes CPU lists."""
-    ranges: list[list[int]] = []
-    for number in sorted(numbers):
-        if ranges and number == ranges[-1][1] + 1:
-            ranges[-1][1] = number
-        else:
-            ranges.append([number, number])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)

@@ -6,7 +6,11 @@ from typing import Annotated
 import typer
 
 from hetctl import __version__
+from hetctl.cli import kernels
+from hetctl.cli.bench import bench
 from hetctl.cli.plan import plan
+from hetctl.cli.probe import probe
+from hetctl.cli.report import report
 from hetctl.errors import EXIT_INTERRUPTED, HetctlError
 
 app = typer.Typer(
@@ -16,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(kernels.app)
 
 
 def _version(value: bool) -> None:
@@ -35,6 +40,9 @@ def _root(
 
 
 app.command()(plan)
+app.command()(bench)
+app.command()(report)
+app.command()(probe)
 
 
 def main() -> None:

@@ -20,7 +20,9 @@ def plan(
     concurrency: options.Concurrency = options.DEFAULT_CONCURRENCY,
     input_len: options.InputLen = options.DEFAULT_INPUT_LEN,
     output_len: options.OutputLen = options.DEFAULT_OUTPUT_LEN,
-    json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the plan document, and nothing else.")
+    ] = False,
     save: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write the plan, for `hetctl serve --plan FILE`."),
@@ -43,14 +45,13 @@ def plan(
         input_len=input_len,
         output_len=output_len,
     )
-    if save is not None:
-        found.save(save)
-    if json:
-        typer.echo(found.to_json(), nl=False)
-        return
-    from hetctl.cli.console import out
+    from hetctl.cli.console import err, out
     from hetctl.cli.plan_view import plan_view
 
-    out.print(plan_view(found))
+    if as_json:
+        typer.echo(found.to_json(), nl=False)
+    else:
+        out.print(plan_view(found))
     if save is not None:
-        out.print(f"Saved to {save}.", markup=False)
+        found.save(save)
+        err.print(f"Saved to {save}", markup=False, soft_wrap=True)

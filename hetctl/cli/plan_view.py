@@ -6,7 +6,8 @@ from rich.table import Table
 from rich.text import Text
 
 from hetctl.plan import Alternative, Plan, RankPlan
-from hetctl.units import format_bytes, format_duration, format_ranges
+from hetctl.probe.cpu_list import format_cpu_list
+from hetctl.units import format_bytes, format_duration
 
 _BAR_CELLS = 8
 _NEARLY_FULL = 0.95
@@ -56,7 +57,7 @@ def _device(rank: RankPlan) -> Text:
     name = rank.device if rank.numa_node is None else f"{rank.device} node {rank.numa_node}"
     text = Text(name, style="green" if rank.device != "cpu" else "cyan")
     if rank.cpus:
-        text.append(f"\nCPUs {format_ranges(rank.cpus)}", style="dim")
+        text.append(f"\nCPUs {format_cpu_list(rank.cpus)}", style="dim")
     return text
 
 

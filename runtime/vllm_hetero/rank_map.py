@@ -27,7 +27,8 @@ class Rank:
         layers: Half-open range of layers of the rank's pipeline stage, or None to let
             vLLM divide the layers evenly.
         cpus: Logical CPUs that the compute threads are pinned to, one thread each; empty
-            leaves threads unpinned. CPU ranks only.
+            leaves threads unpinned. CPU ranks only; ranks that take turns, as pipeline
+            stages with one batch do, may share CPUs.
         numa_node: Node that the memory is bound to; None does not bind. CPU ranks only.
         kv_cache_bytes: KV-cache budget of this rank, or None for vLLM's own rule on a GPU
             rank and a default on a CPU rank.
@@ -80,7 +81,7 @@ class RankMap:
 
         Raises:
             RankMapError: not JSON, another schema, an unknown or missing field, ranks out
-                of order, two GPU ranks on one device, or two CPU ranks on one CPU.
+                of order, two GPU ranks on one device, or layers that do not follow on.
         """
         try:
             data = json.loads(text)
@@ -168,13 +169,9 @@ def _integer(position: int, field: str, value: Any) -> int:
 
 def _check_devices(rank_map: RankMap) -> None:
     gpu_owner: dict[str, int] = {}
-    cpu_owner: dict[int, int] = {}
     for rank in rank_map.ranks:
         if not rank.is_cpu and (other := gpu_owner.setdefault(rank.device, rank.rank)) != rank.rank:
             raise RankMapError(f"ranks {other} and {rank.rank} are both on {rank.device}")
-        for cpu in rank.cpus:
-            if (other := cpu_owner.setdefault(cpu, rank.rank)) != rank.rank:
-                raise RankMapError(f"ranks {other} and {rank.rank} both own CPU {cpu}")
 
 
 def _check_layers(rank_map: RankMap) -> None:

@@ -1,0 +1,113 @@
+"""What a reader must know before believing the figures."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from hetctl.bench.results import Results, Run
+
+# With fewer requests the 99th percentile is, to the eye, the slowest one.
+_REQUESTS_FOR_P99 = 100
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence. A ``warning`` puts the comparison in doubt, a ``note`` explains it."""
+
+    level: Literal["warning", "note"]
+    text: str
+
+
+def findings(results: Results) -> tuple[Finding, ...]:
+    """Warnings first, then notes."""
+    warnings = (
+        *_interruption(results),
+        *(
+            f"{failure.configuration} failed in repeat {failure.repeat} ({failure.phase}) and "
+            f"was not tried again: {failure.reason}"
+            for failure in results.failed
+        ),
+        *_failed_requests(results),
+        *_different_tokens(results),
+        *_short_outputs(results),
+    )
+    notes = (*_repeats(results), *_tail(results))
+    return (
+        *(Finding("warning", text) for text in warnings),
+        *(Finding("note", text) for text in notes),
+    )
+
+
+def _interruption(results: Results) -> list[str]:
+    if not results.interrupted:
+        return []
+    planned = len(results.configurations) * results.repeats
+    return [
+        f"Interrupted after {len(results.runs)} of {planned} runs; what was measured until then "
+        "is shown."
+    ]
+
+
+def _failed_requests(results: Results) -> list[str]:
+    return [
+        f"{_label(run)}: {run.measurement.failed} of "
+        f"{run.measurement.failed + run.measurement.completed} requests failed"
+        + (f" ({run.measurement.errors[0]})" if run.measurement.errors else "")
+        + "; its figures cover the others only."
+        for run in results.runs
+        if run.measurement.failed
+    ]
+
+
+def _different_tokens(results: Results) -> list[str]:
+    """The same requests must mean the same tokens. Runs with failures are flagged already."""
+    whole = [run for run in results.runs if not run.measurement.failed]
+    sentences = []
+    for what in ("input", "output"):
+        totals = {_label(run): getattr(run.measurement, f"{what}_tokens") for run in whole}
+        if len(set(totals.values())) > 1:
+            each = ", ".join(f"{label}: {total:,}" for label, total in totals.items())
+            sentences.append(f"The {what} tokens differ, so the work was not the same ({each}).")
+    return sentences
+
+
+def _short_outputs(results: Results) -> list[str]:
+    load = results.offered_load
+    return [
+        f"{_label(run)} generated {run.measurement.output_tokens:,} tokens, not the "
+        f"{run.measurement.completed * load.output_len:,} that were asked for."
+        for run in results.runs
+        if run.measurement.output_tokens != run.measurement.completed * load.output_len
+    ]
+
+
+def _repeats(results: Results) -> list[str]:
+    counts = {run.configuration: 0 for run in results.runs}
+    for run in results.runs:
+        counts[run.configuration] += 1
+    if not counts:
+        return []
+    if max(counts.values()) == 1:
+        return [
+            "Each configuration ran once, so there is no confidence interval: a small difference "
+            "may be noise. Use --repeats 3 or more to tell."
+        ]
+    ends = f"{min(counts.values())} to {max(counts.values())}"
+    times = ends if min(counts.values()) != max(counts.values()) else str(max(counts.values()))
+    return [
+        f"Figures are means over {times} interleaved repeats; intervals are 95% "
+        "confidence intervals (Student's t)."
+    ]
+
+
+def _tail(results: Results) -> list[str]:
+    count = results.offered_load.num_prompts
+    if count >= _REQUESTS_FOR_P99:
+        return []
+    return [
+        f"With {count} requests per run, p99 of a per-request latency is nearly the slowest "
+        "request."
+    ]
+
+
+def _label(run: Run) -> str:
+    return f"{run.configuration} (repeat {run.repeat})"

@@ -1,0 +1,67 @@
+"""The ``vllm bench serve`` process that sends the requests."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from hetctl.bench.results import Load
+from hetctl.bench.vllm_result import PERCENTILE_METRICS, PERCENTILES
+
+# vLLM's console script `vllm` is this module's main(); going through the interpreter that
+# runs hetctl finds the same installation without asking PATH.
+_VLLM = ("-m", "vllm.entrypoints.cli.main", "bench", "serve")
+
+
+def load_argv(
+    load: Load, *, base_url: str, served_name: str, tokenizer: str, result_file: Path
+) -> tuple[str, ...]:
+    """The command line; the same load gives the same requests to any server.
+
+    Args:
+        served_name: the model's name in requests.
+        tokenizer: folder or hub id; prompts are random tokens of its vocabulary.
+        result_file: where the generator writes its JSON.
+    """
+    options = {
+        "--backend": "openai",
+        "--base-url": base_url,
+        "--model": served_name,
+        "--tokenizer": tokenizer,
+        "--dataset-name": load.dataset,
+        "--random-input-len": load.input_len,
+        "--random-output-len": load.output_len,
+        "--num-prompts": load.num_prompts,
+        "--max-concurrency": load.max_concurrency,
+        "--request-rate": "inf" if load.request_rate is None else load.request_rate,
+        "--seed": load.seed,
+        "--num-warmups": load.num_warmups,
+        "--temperature": 0,
+        "--percentile-metrics": ",".join(PERCENTILE_METRICS),
+        "--metric-percentiles": ",".join(map(str, PERCENTILES)),
+        "--result-dir": result_file.parent,
+        "--result-filename": result_file.name,
+    }
+    flat = (str(part) for option in options.items() for part in option)
+    flags = ("--ignore-eos", "--save-result", "--save-detailed")
+    return (sys.executable, *_VLLM, *flat, *flags)
+
+
+def load_environment(caller: Mapping[str, str], tokenizer: str) -> dict[str, str]:
+    """The caller's environment, made that of a client: no device, no plugin, no usage report.
+
+    The generator imports vLLM. With the server's variables it would take itself for a
+    rank, and a CUDA context of its own would occupy memory that the plan has given away.
+    """
+    env = {name: value for name, value in caller.items() if not name.startswith("VLLM_HETERO")}
+    env |= {
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "VLLM_PLUGINS": "",
+        "VLLM_NO_USAGE_STATS": "1",
+        "PYTHONUNBUFFERED": "1",
+        # Tokenizing and torch's pool would otherwise take cores from CPU ranks.
+        "TOKENIZERS_PARALLELISM": "false",
+        "OMP_NUM_THREADS": "1",
+    }
+    if Path(tokenizer).is_dir():
+        env["HF_HUB_OFFLINE"] = "1"
+    return env

@@ -1,0 +1,109 @@
+"""``results.md``: the comparison for an issue or a pull request."""
+
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+
+from hetctl.bench.findings import findings
+from hetctl.bench.metrics import METRICS, Metric
+from hetctl.bench.results import Results
+from hetctl.bench.summary import ConfigurationSummary, Summary, summarise
+from hetctl.bench.verdict import describe_load, judge
+from hetctl.units import format_bytes, format_duration
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~&$])")
+
+
+def to_markdown(results: Results) -> str:
+    """GitHub-flavoured Markdown; names and messages cannot inject markup."""
+    verdict = judge(results)
+    summary = summarise(results)
+    sections = [
+        f"# Benchmark of {_text(results.model)}",
+        f"**{_text(verdict.headline)}** {_text(verdict.detail)}",
+        *_comparison(summary),
+        *_findings(results),
+        *_configurations(results),
+        *_environment(results),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _comparison(summary: Summary) -> Iterable[str]:
+    if not summary.measured:
+        return
+    yield _table(
+        ("", *(one.name for one in summary.measured)),
+        [
+            (metric.title, *(_cell(summary, one, metric) for one in summary.measured))
+            for metric in METRICS
+        ],
+    )
+    if summary.reference is not None:
+        yield (
+            f"Best in bold. In brackets: times better than {_text(summary.reference.name)}, the "
+            "fastest baseline."
+        )
+
+
+def _cell(summary: Summary, one: ConfigurationSummary, metric: Metric) -> str:
+    value = one.value(metric)
+    text = metric.format(value.mean)
+    if value.half_width is not None:
+        text += f" ± {metric.format(value.half_width)}"
+    if summary.best(metric) == one.name:
+        text = f"**{text}**"
+    speedup = summary.speedup(one, metric)
+    return text if speedup is None else f"{text} ({speedup:.2f}x)"
+
+
+def _findings(results: Results) -> Iterable[str]:
+    found = findings(results)
+    if found:
+        yield "\n".join(f"* {finding.level}: {_text(finding.text)}" for finding in found)
+
+
+def _configurations(results: Results) -> Iterable[str]:
+    yield "## Configurations"
+    lines = [f"* {_text(c.name)}: {_text(c.title)}. {_text(c.why)}" for c in results.configurations]
+    lines += [f"* not run, {_text(s.name)}: {_text(s.reason)}" for s in results.skipped]
+    yield "\n".join(lines)
+    # A paragraph of its own: right after a list, indented text would belong to its last item.
+    yield "Commands, in this order:"
+    commands = (shlex.join(c.command.argv) for c in results.configurations)
+    # Indented code holds any text; a fence could be closed by three backticks in it.
+    yield "\n".join(f"    {command}".replace("\n", " ") for command in commands)
+
+
+def _environment(results: Results) -> Iterable[str]:
+    environment = results.environment
+    machine, versions = environment.machine, environment.versions
+    gpus = ", ".join(f"{g.name} ({format_bytes(g.memory_total_bytes)})" for g in machine.gpus)
+    cores = sum(len(node.cores) for node in machine.numa_nodes)
+    rows = [
+        ("Load", describe_load(results.offered_load) + f", seed {results.offered_load.seed}"),
+        ("GPUs", gpus or "none"),
+        ("CPU", f"{machine.cpu.model}, {cores} cores in {len(machine.numa_nodes)} NUMA nodes"),
+        (
+            "Software",
+            f"hetctl {versions.hetctl}, vLLM {versions.vllm or 'unknown'}, "
+            f"torch {versions.torch or 'unknown'}, Python {versions.python}",
+        ),
+        ("Driver", versions.driver or "none"),
+        ("Commit", environment.git_commit or "none"),
+        ("Started", environment.started.isoformat()),
+        ("Took", format_duration(results.duration_s)),
+        ("Command", shlex.join(environment.argv)),
+    ]
+    yield "## Environment"
+    yield _table(("What", "Value"), [(name, _text(value)) for name, value in rows], align="---")
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str = "---:") -> str:
+    lines = [header, ["---"] + [align] * (len(header) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _text(text: str) -> str:
+    """Plain text in Markdown: one line, no markup."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))

@@ -1,0 +1,84 @@
+"""The figures that configurations are compared by, in the order they are shown."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from hetctl.bench.results import Measurement
+from hetctl.units import format_duration
+
+Unit = Literal["tok/s", "req/s", "s"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of a run."""
+
+    key: str
+    title: str
+    unit: Unit
+    of: Callable[[Measurement], float]
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.unit != "s"
+
+    def format(self, value: float) -> str:
+        """The value with three digits or so, and its unit where the title does not give it."""
+        return format_duration(value) if self.unit == "s" else format_number(value)
+
+    def speedup(self, value: float, reference: float) -> float | None:
+        """How many times better ``value`` is; None when one of them is 0."""
+        if value <= 0 or reference <= 0:
+            return None
+        return value / reference if self.higher_is_better else reference / value
+
+
+def format_number(value: float) -> str:
+    """Three significant digits, thousands separated: ``1,234``, ``56.7``, ``0.123``."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
+
+
+def _latency(name: str, title: str) -> dict[str, Metric]:
+    def at(field: str) -> Callable[[Measurement], float]:
+        return lambda measured: float(getattr(getattr(measured, name), field))
+
+    parts = {"mean": "mean_s", "p50": "p50_s", "p90": "p90_s", "p95": "p95_s", "p99": "p99_s"}
+    return {
+        part: Metric(f"{name}_{part}", f"{title} {part}", "s", at(field))
+        for part, field in parts.items()
+    }
+
+
+OUTPUT_THROUGHPUT = Metric(
+    "output_throughput", "Output tok/s", "tok/s", lambda measured: measured.output_throughput
+)
+TOTAL_THROUGHPUT = Metric(
+    "total_token_throughput",
+    "Total tok/s",
+    "tok/s",
+    lambda measured: measured.total_token_throughput,
+)
+REQUEST_THROUGHPUT = Metric(
+    "request_throughput", "Requests/s", "req/s", lambda measured: measured.request_throughput
+)
+
+LATENCIES = {
+    "ttft": ("Time to first token", _latency("ttft", "TTFT")),
+    "tpot": ("Time per output token", _latency("tpot", "TPOT")),
+    "itl": ("Gap between tokens", _latency("itl", "ITL")),
+    "e2el": ("End-to-end latency", _latency("e2el", "E2E")),
+}
+"""Title and metrics by part (``mean``, ``p50`` ... ``p99``) of each latency."""
+
+SHOWN_PARTS = ("p50", "p90", "p99")
+
+METRICS = (
+    OUTPUT_THROUGHPUT,
+    REQUEST_THROUGHPUT,
+    TOTAL_THROUGHPUT,
+    *(parts[part] for _, parts in LATENCIES.values() for part in SHOWN_PARTS),
+)
+"""What tables show."""

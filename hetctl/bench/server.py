@@ -1,0 +1,35 @@
+"""What the benchmark needs of a server process. :mod:`hetctl.launch` has the real one."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from hetctl.launch.command import LaunchCommand
+
+
+class Server(Protocol):
+    """One engine, started and stopped once."""
+
+    @property
+    def base_url(self) -> str: ...
+
+    def start(self) -> None:
+        """Start the process.
+
+        Raises:
+            LaunchError: it cannot be started.
+        """
+
+    def wait_ready(self, timeout_s: float, on_progress: Callable[[str], None]) -> None:
+        """Return when requests are answered; ``on_progress`` hears what it is doing.
+
+        Raises:
+            LaunchError: the process died, or ``timeout_s`` passed.
+        """
+
+    def stop(self) -> None:
+        """End the process and free its devices; does nothing if it is not running."""
+
+
+ServerFactory = Callable[[LaunchCommand, Path], Server]
+"""Makes a server, not yet started, whose output goes to the given log file."""

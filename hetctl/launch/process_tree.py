@@ -1,0 +1,94 @@
+"""Ends a server's processes, all of them, and removes the shared memory they leave."""
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+
+_SHM = "/dev/shm/"
+
+
+class ProcessTree:
+    """A process that leads its own session, and everything started below it.
+
+    The members are remembered, because a child whose parent died is no longer below it.
+    """
+
+    def __init__(self, leader: int) -> None:
+        self._leader = leader
+        self._members: dict[int, psutil.Process] = {}
+        self._segments: set[Path] = set()
+
+    def observe(self) -> None:
+        """Remember the processes and the shared memory that exist now."""
+        for process in self._session():
+            self._members[process.pid] = process
+            self._segments |= _mapped_segments(process.pid)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send to the leader alone: vLLM passes it on in its own order."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._leader, number)
+
+    def end(self, grace_s: float) -> bool:
+        """Wait ``grace_s`` seconds for all to leave, kill the rest, remove shared memory.
+
+        Returns:
+            Whether all left by themselves.
+        """
+        self.observe()
+        left = self._wait(grace_s)
+        for process in self._alive():
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        self._wait(5.0)
+        self._remove_segments()
+        return left
+
+    def _session(self) -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if os.getsid(process.pid) == self._leader:
+                    found.append(process)
+            except OSError:
+                continue
+        return found
+
+    def _alive(self) -> list[psutil.Process]:
+        for process in self._session():
+            self._members.setdefault(process.pid, process)
+        alive = []
+        for process in self._members.values():
+            with contextlib.suppress(psutil.Error):
+                if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                    alive.append(process)
+        return alive
+
+    def _wait(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while self._alive():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
+
+    def _remove_segments(self) -> None:
+        in_use: set[Path] = set()
+        for process in psutil.process_iter():
+            in_use |= _mapped_segments(process.pid)
+        for segment in self._segments - in_use:
+            segment.unlink(missing_ok=True)
+
+
+def _mapped_segments(pid: int) -> set[Path]:
+    """Files in ``/dev/shm`` that a process maps; none if it is gone or not ours."""
+    try:
+        lines = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return set()
+    paths = (line.split(maxsplit=5)[5] for line in lines if _SHM in line)
+    return {Path(path) for path in paths if not path.endswith(" (deleted)")}

@@ -1,0 +1,169 @@
+"""A running ``vllm serve``: started, watched and ended as one thing."""
+
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from hetctl.errors import LaunchError
+from hetctl.launch.command import LaunchCommand
+from hetctl.launch.process_tree import ProcessTree
+from hetctl.launch.startup import cause, phase, tail
+
+_POLL_S = 0.5
+STOP_GRACE_S = 30.0
+_PR_SET_PDEATHSIG = 1
+
+
+class Server:
+    """One server process and the ranks below it.
+
+    Use it as a context manager: however the block ends, no process, shared memory or
+    temporary file stays behind. Everything that the server prints goes to ``log_path``.
+    """
+
+    def __init__(self, command: LaunchCommand, log_path: Path) -> None:
+        self.command = command
+        self.log_path = log_path
+        self._process: subprocess.Popen[bytes] | None = None
+        self._tree: ProcessTree | None = None
+        self._run_dir: Path | None = None
+
+    @property
+    def base_url(self) -> str:
+        return self.command.base_url
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start the server; returns at once.
+
+        Raises:
+            LaunchError: the log file cannot be written or the program cannot be run.
+        """
+        # vLLM's sockets and the ranks' last words go where stop() removes them.
+        self._run_dir = Path(tempfile.mkdtemp(prefix="hetctl-"))
+        try:
+            self.log_path.parent.mkdir(parents=True, exist_ok=True)
+            with self.log_path.open("wb") as log:
+                self._process = subprocess.Popen(
+                    self.command.argv,
+                    env=self._environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    preexec_fn=_end_with_parent,
+                )
+        except OSError as error:
+            shutil.rmtree(self._run_dir, ignore_errors=True)
+            raise LaunchError(f"Cannot start the server: {error}.") from error
+        self._tree = ProcessTree(self._process.pid)
+
+    def wait_ready(
+        self, timeout_s: float, on_progress: Callable[[str], None] = lambda phase: None
+    ) -> None:
+        """Wait until the server answers ``/health``.
+
+        Args:
+            timeout_s: Longest wait, in seconds.
+            on_progress: Called about twice a second with what the server is doing.
+
+        Raises:
+            LaunchError: the server ended, with its reason, or was not ready in time, with
+                what it was doing.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not self._healthy():
+            if self.poll() is not None:
+                raise LaunchError(self._obituary("did not start"))
+            doing = phase(tail(self.log_path))
+            if time.monotonic() > deadline:
+                raise LaunchError(
+                    f"The server was not ready after {timeout_s:.0f} s (it was {doing}); see "
+                    f"{self.log_path}, or allow more with --start-timeout."
+                )
+            on_progress(doing)
+            time.sleep(_POLL_S)
+
+    def poll(self) -> int | None:
+        """The exit code of the server, or None while it runs."""
+        if self._process is None:
+            return None
+        if self._tree is not None and self._process.returncode is None:
+            self._tree.observe()
+        return self._process.poll()
+
+    def require_alive(self) -> None:
+        """Raise :class:`~hetctl.errors.LaunchError`, with the reason, if the server died."""
+        if self.poll() is not None:
+            raise LaunchError(self._obituary("died"))
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Pass a signal on to the server."""
+        if self._tree is not None:
+            self._tree.signal(number)
+
+    def stop(self, grace_s: float = STOP_GRACE_S) -> None:
+        """End the server and clean up; does nothing if it was never started."""
+        if self._process is None or self._tree is None or self._run_dir is None:
+            return
+        self._tree.observe()
+        self._tree.signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(grace_s)
+        self._tree.end(grace_s=2.0)
+        self._process.wait()
+        shutil.rmtree(self._run_dir, ignore_errors=True)
+        self._tree = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "VLLM_RPC_BASE_PATH": str(self._run_dir), **self.command.env}
+
+    def _healthy(self) -> bool:
+        if self.poll() is not None:
+            return False
+        try:
+            with urllib.request.urlopen(f"{self._local_url()}/health", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def _local_url(self) -> str:
+        """Where this machine reaches a server that listens on every address."""
+        return self.base_url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+
+    def _obituary(self, what: str) -> str:
+        code = self._process.returncode if self._process else None
+        why = cause(tail(self.log_path))
+        said = f": {why.rstrip('.')}" if why else f" (exit code {code})"
+        return f"The server {what}{said}; its log is {self.log_path}."
+
+
+def _end_with_parent() -> None:
+    """In the child, before it runs: be told to end if hetctl is killed."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,60 @@
+"""What a starting vLLM server is doing, and why it failed, as its log tells it."""
+
+import re
+from pathlib import Path
+
+_PHASES = (
+    (re.compile(r"Starting to load model|Loading safetensors"), "loading weights"),
+    (re.compile(r"Loading weights took"), "weights loaded"),
+    (re.compile(r"Warming up model|Compile and warming up|torch\.compile"), "warming up"),
+    (re.compile(r"KV cache size"), "KV cache allocated"),
+    (re.compile(r"Capturing CUDA graphs"), "capturing CUDA graphs"),
+    (re.compile(r"init engine .* took"), "engine ready, starting the API"),
+)
+_PREFIX = re.compile(r"^(\([^)]*\)\s*)*(ERROR|INFO|WARNING)\s+[\d-]+\s+[\d:.]+\s+\[[^\]]*\]\s*")
+_RANK_FAILED = re.compile(r"Rank \d+ \([^)]*\) failed in \w+: .+")
+_EXCEPTION = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Exit)(?:: .+|$)")
+_REFUSAL = re.compile(r"^vllm_hetero: (.+)")
+
+
+def phase(log: str) -> str:
+    """The last phase that the log mentions, or ``starting``."""
+    latest, at = "starting", -1
+    for pattern, name in _PHASES:
+        for match in pattern.finditer(log, max(at, 0)):
+            if match.start() > at:
+                latest, at = name, match.start()
+    return latest
+
+
+def cause(log: str) -> str | None:
+    """The most telling sentence on why the server ended, or None.
+
+    A rank's own words come first, then vLLM's validation errors, then the first
+    exception (later ones are consequences).
+    """
+    lines = [_PREFIX.sub("", line).strip() for line in log.splitlines()]
+    for line in lines:
+        if found := _RANK_FAILED.search(line):
+            return found.group()
+        if found := _REFUSAL.search(line):
+            return found.group(1)
+    for line in lines:
+        if line.startswith("Value error, "):
+            return line.removeprefix("Value error, ").partition(" [type=")[0]
+    for line in lines:
+        if _EXCEPTION.match(line) and "Engine core initialization failed" not in line:
+            return line
+    errors = [line for line in lines if "error: " in line]
+    return errors[-1] if errors else None
+
+
+def tail(path: Path, limit_bytes: int = 4 * 1024**2) -> str:
+    """The end of a log file; empty if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - limit_bytes))
+            return file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,89 @@
+"""Every environment variable that this package reads or sets.
+
+=============================== ====================================================
+variable                        meaning
+=============================== ====================================================
+VLLM_HETEROGENEOUS_PLATFORM     ``1``: run GPU and CPU ranks in one engine
+VLLM_HETERO_RANK_MAP            the rank map, as JSON or ``@FILE``; implies the above
+VLLM_HETERO_CPU_KV_CACHE_BYTES  KV-cache budget of a CPU rank whose map entry has none
+VLLM_HETERO_HOP                 ``shm`` (default) or ``gloo``: how stages pass activations
+VLLM_HETERO_ANY_VLLM            ``1``: accept a vLLM version that was not tested
+VLLM_HETERO_CACHE               folder for CPU kernels instead of ``~/.cache``
+VLLM_HETERO_KERNELS_DIR         folder of CPU kernels to use as it is
+VLLM_HETERO_KERNELS_WHEEL       vLLM CPU wheel to take them from, for offline machines
+VLLM_HETERO_ROLE                set for each rank at spawn: ``gpu`` or ``cpu``
+VLLM_HETERO_RUN_DIR             set for each rank: folder for its last words
+=============================== ====================================================
+
+The answers are cached: a process's role is fixed before Python starts in it, and code
+that TorchDynamo traces must not read the environment.
+"""
+
+import os
+from functools import cache
+from typing import Literal
+
+Role = Literal["engine", "gpu", "cpu"]
+
+PLATFORM = "VLLM_HETEROGENEOUS_PLATFORM"
+RANK_MAP = "VLLM_HETERO_RANK_MAP"
+CPU_KV_CACHE_BYTES = "VLLM_HETERO_CPU_KV_CACHE_BYTES"
+HOP = "VLLM_HETERO_HOP"
+ANY_VLLM = "VLLM_HETERO_ANY_VLLM"
+CACHE = "VLLM_HETERO_CACHE"
+KERNELS_DIR = "VLLM_HETERO_KERNELS_DIR"
+KERNELS_WHEEL = "VLLM_HETERO_KERNELS_WHEEL"
+USER_VARIABLES = (
+    PLATFORM,
+    RANK_MAP,
+    CPU_KV_CACHE_BYTES,
+    HOP,
+    ANY_VLLM,
+    CACHE,
+    KERNELS_DIR,
+    KERNELS_WHEEL,
+)
+ROLE = "VLLM_HETERO_ROLE"
+RUN_DIR = "VLLM_HETERO_RUN_DIR"
+
+
+@cache
+def requested() -> bool:
+    """Whether the user asked for a heterogeneous run."""
+    return os.environ.get(PLATFORM, "0") == "1" or bool(os.environ.get(RANK_MAP))
+
+
+@cache
+def role() -> Role:
+    """What this process is: a GPU rank, a CPU rank, or neither (API server, engine core)."""
+    value = os.environ.get(ROLE, "")
+    if value == "gpu":
+        return "gpu"
+    return "cpu" if value == "cpu" else "engine"
+
+
+@cache
+def visible_gpus() -> int:
+    """CUDA devices that this process may use, without initialising CUDA.
+
+    Counts by NVML through vLLM, which honours ``CUDA_VISIBLE_DEVICES``; a machine
+    without a driver has none.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and visible.strip() in ("", "-1"):
+        return 0
+    try:
+        import pynvml
+    except ImportError:
+        return 0
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return 0
+    try:
+        total = int(pynvml.nvmlDeviceGetCount())
+    finally:
+        pynvml.nvmlShutdown()
+    if visible is None:
+        return total
+    return len([part for part in visible.split(",") if part.strip()])

@@ -1,0 +1,224 @@
+"""A hop through pinned shared memory on one host.
+
+A CPU rank reads a message where it lies in the ring and writes one straight into it. A GPU
+rank's copy engine moves the payload, and then the ring's counter, in stream order: the
+sending thread never waits for the GPU, and the receiving process sees the message the
+moment that the copy is done.
+"""
+
+import mmap
+from collections.abc import Iterator
+
+import torch
+from vllm.distributed.parallel_state import Handle
+
+from vllm_hetero.hops import TensorDict, segment
+from vllm_hetero.hops.message import (
+    CONTINUATION_BYTES,
+    DESCRIPTOR_BYTES,
+    Layout,
+    layout_of,
+    read_descriptor,
+    tensor_in,
+    write_descriptor,
+)
+from vllm_hetero.hops.receive_buffers import ReceiveBuffers
+from vllm_hetero.hops.ring import DATA_OFFSET, HEAD_OFFSET, TAIL_OFFSET, Record, Reservation, Ring
+from vllm_hetero.log import get_logger
+
+logger = get_logger(__name__)
+
+MIN_CAPACITY = 1 << 20
+MAX_CAPACITY = 64 << 20
+"""Larger messages go in parts: docker gives 64 MiB of shared memory by default."""
+
+
+def capacity_for(message_bytes: int) -> int:
+    """Ring capacity for messages of up to ``message_bytes``, two in flight, in bytes."""
+    wanted = 4 * (message_bytes + 2 * DESCRIPTOR_BYTES)
+    capacity = max(MIN_CAPACITY, min(wanted, MAX_CAPACITY))
+    return -(-capacity // mmap.PAGESIZE) * mmap.PAGESIZE
+
+
+def segment_bytes(capacity: int) -> int:
+    """Size of the shared memory that holds a ring of ``capacity`` bytes."""
+    return DATA_OFFSET + capacity
+
+
+class _End:
+    """What both ends have: the mapping, as ring, as bytes for torch, pinned for a GPU."""
+
+    def __init__(self, mapping: mmap.mmap, device: torch.device) -> None:
+        self._view = memoryview(mapping)
+        self.ring = Ring(self._view)
+        self._bytes = torch.frombuffer(mapping, dtype=torch.uint8)
+        self._device = device
+        self._pinned = device.type == "cuda" and _pin(self._bytes)
+        self._counter = torch.zeros(8, dtype=torch.uint8, device=device).view(torch.int64)
+
+    def _write_counter_in_stream(self, offset: int, value: int) -> None:
+        """Set a counter of the ring once all work queued on this stream so far is done."""
+        self._counter.fill_(value)
+        self._bytes[offset : offset + 8].view(torch.int64).copy_(self._counter, non_blocking=True)
+
+    def close(self) -> None:
+        if self._pinned:
+            torch.cuda.synchronize(self._device)
+            torch.cuda.cudart().cudaHostUnregister(self._bytes.data_ptr())
+            self._pinned = False
+
+
+class ShmSender(_End):
+    """The sending end."""
+
+    def __init__(self, mapping: mmap.mmap, device: torch.device) -> None:
+        super().__init__(mapping, device)
+        self.ring.attach_sender()
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def send(self, tensors: TensorDict) -> list[Handle]:
+        layout = layout_of(tensors)
+        parts = [
+            (entry.offset, tensors[entry.name].contiguous().view(-1).view(torch.uint8))
+            for entry in layout.tensors
+            if entry.size
+        ]
+        if self._stream is None:
+            for start, reservation, payload in self._records(layout):
+                _copy_parts(parts, start, payload)
+                self.ring.publish(reservation)
+            return []
+        self._stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(self._stream):
+            for start, reservation, payload in self._records(layout):
+                _copy_parts(parts, start, payload)
+                self._write_counter_in_stream(HEAD_OFFSET, reservation.head_after)
+            done = torch.cuda.Event()
+            done.record(self._stream)
+        for _, part in parts:
+            part.record_stream(self._stream)
+        return [_StreamHandle(done, self._device)]
+
+    def _records(self, layout: Layout) -> Iterator[tuple[int, Reservation, torch.Tensor]]:
+        """Reserve one record after the other.
+
+        Yields:
+            Where the record's part of the payload starts, the record, and the bytes in
+            the ring that the part goes to.
+        """
+        start, header = 0, DESCRIPTOR_BYTES
+        while True:
+            room = self.ring.max_record_bytes - header
+            size = min(room, layout.payload_bytes - start)
+            reservation = self.ring.reserve(header + size)
+            if start == 0:
+                write_descriptor(self._view, reservation.offset, layout)
+            at = reservation.offset + header
+            yield start, reservation, self._bytes[at : at + size]
+            start, header = start + size, CONTINUATION_BYTES
+            if start >= layout.payload_bytes:
+                return
+
+
+def _copy_parts(parts: list[tuple[int, torch.Tensor]], start: int, payload: torch.Tensor) -> None:
+    """Copy what of ``parts`` falls into [start, start + len(payload)) of the message."""
+    end = start + len(payload)
+    for offset, part in parts:
+        first, last = max(offset, start), min(offset + len(part), end)
+        if first < last:
+            payload[first - start : last - start].copy_(
+                part[first - offset : last - offset], non_blocking=True
+            )
+
+
+class _StreamHandle:
+    """A send by the copy engine: later work of this stream waits for it, the host does not."""
+
+    def __init__(self, done: torch.cuda.Event, device: torch.device) -> None:
+        self._done = done
+        self._device = device
+
+    def is_completed(self) -> bool:
+        return self._done.query()
+
+    def wait(self) -> None:
+        torch.cuda.current_stream(self._device).wait_event(self._done)
+
+
+class ShmReceiver(_End):
+    """The receiving end."""
+
+    def __init__(self, mapping: mmap.mmap, device: torch.device, max_tokens: int) -> None:
+        super().__init__(mapping, device)
+        self.ring.attach_receiver()
+        self._buffers = ReceiveBuffers(device, max_tokens)
+        self._held: Record | None = None
+
+    def recv(self) -> TensorDict:
+        if self._held is not None:
+            self.ring.release(self._held)
+            self._held = None
+        record = self.ring.next()
+        layout = read_descriptor(self._view, record.offset)
+        first = self._payload_of(record, DESCRIPTOR_BYTES, layout.payload_bytes)
+        if len(first) < layout.payload_bytes:
+            payload = self._assemble(record, first, layout.payload_bytes)
+            return {entry.name: tensor_in(payload, entry) for entry in layout.tensors}
+        tensors = {
+            entry.name: self._buffers.fill(entry.name, tensor_in(first, entry))
+            for entry in layout.tensors
+        }
+        if self._device.type == "cuda":
+            self._write_counter_in_stream(TAIL_OFFSET, record.tail_after)
+        else:
+            # The tensors lie in the ring; the next call gives the space back.
+            self._held = record
+        return tensors
+
+    def _payload_of(self, record: Record, header: int, limit: int) -> torch.Tensor:
+        start = record.offset + header
+        return self._bytes[start : start + min(record.size - header, limit)]
+
+    def _assemble(self, record: Record, first: torch.Tensor, size: int) -> torch.Tensor:
+        """Collect a message that came in several records, releasing each."""
+        payload = torch.empty(size, dtype=torch.uint8, device=self._device)
+        start, part = 0, first
+        while True:
+            payload[start : start + len(part)].copy_(part, non_blocking=True)
+            start += len(part)
+            if self._device.type == "cuda":
+                self._write_counter_in_stream(TAIL_OFFSET, record.tail_after)
+            else:
+                self.ring.release(record)
+            if start == size:
+                return payload
+            record = self.ring.next()
+            part = self._payload_of(record, CONTINUATION_BYTES, size - start)
+
+
+def _pin(mapping: torch.Tensor) -> bool:
+    """Page-lock the mapping, so that the copy engine can reach it without staging."""
+    result = torch.cuda.cudart().cudaHostRegister(mapping.data_ptr(), len(mapping), 0)
+    if int(result) == 0:
+        return True
+    logger.warning(
+        "Cannot pin %d MiB of shared memory for a hop (CUDA error %d; see ulimit -l); copies "
+        "between stages will be slower.",
+        len(mapping) >> 20,
+        int(result),
+    )
+    return False
+
+
+def create_segment(message_bytes: int) -> tuple[str, mmap.mmap]:
+    """Shared memory for a ring that suits messages of up to ``message_bytes``.
+
+    When ``/dev/shm`` is short, a smaller ring serves: messages then go in parts.
+
+    Raises:
+        vllm_hetero.hops.segment.SegmentError: not even the smallest ring fits.
+    """
+    capacity = capacity_for(message_bytes)
+    while capacity > MIN_CAPACITY and segment_bytes(capacity) > segment.free_bytes() // 2:
+        capacity = max(MIN_CAPACITY, capacity // 2 // mmap.PAGESIZE * mmap.PAGESIZE)
+    return segment.create(segment_bytes(capacity))

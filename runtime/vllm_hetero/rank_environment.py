@@ -1,0 +1,80 @@
+"""The environment that each rank's process starts with.
+
+A rank resolves its platform, its CUDA devices and its OpenMP threads before any of our
+code could run in it, so all of it must be in the environment before Python starts.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from vllm_hetero import env
+from vllm_hetero.preload import preload_libraries
+from vllm_hetero.rank_map import Rank, RankMap
+
+
+class RankEnvironment:
+    """Stands in for vLLM's ``OMPProcessManager``, which wraps each spawn.
+
+    Where that one binds a rank to "the NUMA node of its number" and fails when ranks
+    outnumber nodes, this one does what the rank map says, for CPU and GPU ranks alike.
+    """
+
+    def __init__(self, ranks: RankMap, run_dir: str) -> None:
+        self._ranks = ranks
+        self._run_dir = run_dir
+
+    @contextmanager
+    def configure_omp_envs(self, rank: int, local_rank: int) -> Iterator[None]:
+        """Set the environment of ``rank`` while its process is spawned."""
+        entry = self._ranks.ranks[rank]
+        variables = {
+            env.RANK_MAP: self._ranks.to_json(),
+            env.RUN_DIR: self._run_dir,
+            "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+            **(cpu_rank_variables(entry) if entry.is_cpu else gpu_rank_variables()),
+        }
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+
+
+def gpu_rank_variables() -> dict[str, str]:
+    """One OpenMP thread, as vLLM sets for GPU workers: the cores belong to CPU ranks."""
+    return {env.ROLE: "gpu", "OMP_NUM_THREADS": "1"}
+
+
+def cpu_rank_variables(rank: Rank) -> dict[str, str]:
+    """Role, devices, threads and preloaded libraries of a CPU rank."""
+    variables = {
+        env.ROLE: "cpu",
+        # An empty string would let vLLM believe that Triton can be used.
+        "CUDA_VISIBLE_DEVICES": "-1",
+        # Layers run eagerly, and compiling what is left (random sampling) would cost half
+        # a minute at each start and need a C++ compiler.
+        "TORCHDYNAMO_DISABLE": "1",
+        "LD_PRELOAD": ":".join(preload_libraries()),
+    }
+    if rank.cpus:
+        variables |= {"OMP_NUM_THREADS": str(len(rank.cpus)), **_affinity(rank.cpus, variables)}
+    return variables
+
+
+def _affinity(cpus: tuple[int, ...], variables: dict[str, str]) -> dict[str, str]:
+    """Pin one OpenMP thread to each CPU, in the words of the OpenMP that is preloaded."""
+    if "iomp" in variables["LD_PRELOAD"]:
+        places = ",".join(map(str, cpus))
+        return {
+            "KMP_AFFINITY": f"granularity=fine,explicit,proclist=[{places}]",
+            # Milliseconds that a thread spins after a parallel region, as vLLM sets.
+            "KMP_BLOCKTIME": "5",
+            "KMP_TPAUSE": "0",
+        }
+    return {"GOMP_CPU_AFFINITY": " ".join(map(str, cpus))}

@@ -1,0 +1,72 @@
+"""The worker of each rank: vLLM's GPU or CPU worker, told its place by the rank map."""
+
+from typing import TYPE_CHECKING, Any
+
+from vllm_hetero import env
+from vllm_hetero.active_map import rank_map
+from vllm_hetero.failure import ends_the_engine
+from vllm_hetero.rank_config import adapt_to_rank
+
+if env.role() == "cpu":
+    from vllm.v1.worker.cpu_worker import CPUWorker as DeviceWorker
+else:
+    from vllm.v1.worker.gpu_worker import Worker as DeviceWorker
+
+if TYPE_CHECKING:
+    from vllm.config import VllmConfig
+
+
+class HeterogeneousWorker(DeviceWorker):
+    """A rank of a heterogeneous engine; a failure in any of these methods ends the engine."""
+
+    def __init__(
+        self,
+        vllm_config: "VllmConfig",
+        local_rank: int,
+        rank: int,
+        distributed_init_method: str,
+        is_driver_worker: bool = False,
+    ) -> None:
+        self.rank_entry = rank_map(vllm_config.parallel_config.world_size).ranks[rank]
+        adapt_to_rank(vllm_config, self.rank_entry)
+        # vLLM takes a GPU worker's CUDA index from its local rank, which counts CPU ranks.
+        cuda_index = self.rank_entry.cuda_index
+        self._start(
+            vllm_config=vllm_config,
+            local_rank=local_rank if cuda_index is None else cuda_index,
+            rank=rank,
+            distributed_init_method=distributed_init_method,
+            is_driver_worker=is_driver_worker,
+        )
+
+    @ends_the_engine
+    def _start(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
+    @ends_the_engine
+    def init_device(self) -> None:
+        super().init_device()
+
+    @ends_the_engine
+    def load_model(self, *args: Any, **kwargs: Any) -> Any:
+        return super().load_model(*args, **kwargs)
+
+    @ends_the_engine
+    def determine_available_memory(self) -> int:
+        return super().determine_available_memory()
+
+    @ends_the_engine
+    def initialize_from_config(self, *args: Any, **kwargs: Any) -> Any:
+        return super().initialize_from_config(*args, **kwargs)
+
+    @ends_the_engine
+    def compile_or_warm_up_model(self) -> Any:
+        return super().compile_or_warm_up_model()
+
+    @ends_the_engine
+    def execute_model(self, *args: Any, **kwargs: Any) -> Any:
+        return super().execute_model(*args, **kwargs)
+
+    @ends_the_engine
+    def sample_tokens(self, *args: Any, **kwargs: Any) -> Any:
+        return super().sample_tokens(*args, **kwargs)

@@ -1,0 +1,159 @@
+"""The order of runs, and that nothing measured is ever lost."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from hetctl.bench.compare import RESULTS_FILE, TimeLimits, compare
+from hetctl.bench.events import Advanced, Event, Failed, Measured
+from hetctl.bench.load import LoadTarget
+from hetctl.bench.load_progress import LoadProgress
+from hetctl.bench.results import Load, Measurement, Results
+from hetctl.errors import HetctlError, LaunchError
+from hetctl.launch.command import LaunchCommand
+from tests.bench import sample
+
+
+@dataclass
+class Bench:
+    """A fake server and load that write down what is asked of them."""
+
+    log: list[str] = field(default_factory=list)
+    fail_ready: tuple[str, ...] = ()
+    fail_stop: tuple[str, ...] = ()
+    on_load: Callable[[int], None] = lambda _: None
+    loads: int = 0
+
+    def server(self, _: LaunchCommand, log_file: Path) -> "FakeServer":
+        return FakeServer(self, log_file.name.removesuffix("-server.log"))
+
+    def load(
+        self, _: Load, target: LoadTarget, on_progress: Callable[[LoadProgress], None], __: float
+    ) -> Measurement:
+        self.loads += 1
+        self.log.append(f"load {target.result_file.stem}")
+        on_progress(LoadProgress("load", 3, 9))
+        self.on_load(self.loads)
+        return sample.measurement()
+
+    def compare(
+        self, blank: Results, folder: Path, on_event: Callable[[Event], None] = lambda _: None
+    ) -> Results:
+        return compare(blank, folder, self.server, on_event, TimeLimits(), self.load)
+
+
+@dataclass
+class FakeServer:
+    bench: Bench
+    name: str
+    base_url: str = "http://fake"
+
+    def start(self) -> None:
+        self.bench.log.append(f"start {self.name}")
+
+    def wait_ready(self, timeout_s: float, on_progress: Callable[[str], None]) -> None:
+        on_progress("loading weights")
+        if self.name.rpartition("-")[0] in self.bench.fail_ready:
+            raise LaunchError("out of memory on cuda:0")
+
+    def stop(self) -> None:
+        self.bench.log.append(f"stop {self.name}")
+        if self.name.rpartition("-")[0] in self.bench.fail_stop:
+            raise LaunchError("did not stop")
+
+
+def two(**changes: object) -> Results:
+    return sample.blank(sample.HYBRID, sample.CPU, **changes)
+
+
+def names(results: Results) -> list[tuple[str, int]]:
+    return [(run.configuration, run.repeat) for run in results.runs]
+
+
+def test_configurations_take_turns_each_on_a_server_of_its_own(tmp_path: Path) -> None:
+    bench = Bench()
+    results = bench.compare(two(repeats=2), tmp_path)
+    assert bench.log == [
+        f"{step} {run}"
+        for run in ("hybrid-1", "cpu-1", "hybrid-2", "cpu-2")
+        for step in ("start", "load", "stop")
+    ]
+    assert names(results) == [("hybrid", 1), ("cpu", 1), ("hybrid", 2), ("cpu", 2)]
+    assert Results.load(tmp_path / RESULTS_FILE) == results
+
+
+def test_results_are_on_disk_after_every_run(tmp_path: Path) -> None:
+    saved: list[int] = []
+
+    def count(_: int) -> None:
+        saved.append(len(Results.load(tmp_path / RESULTS_FILE).runs))
+
+    Bench(on_load=count).compare(two(repeats=2), tmp_path)
+    assert saved == [0, 1, 2, 3]
+
+
+def test_an_interrupt_keeps_what_was_measured_and_stops_the_server(tmp_path: Path) -> None:
+    def interrupt(loads: int) -> None:
+        if loads == 2:
+            raise KeyboardInterrupt
+
+    bench = Bench(on_load=interrupt)
+    results = bench.compare(two(repeats=3), tmp_path)
+    assert results.interrupted
+    assert names(results) == [("hybrid", 1)]
+    assert bench.log[-1] == "stop cpu-1"
+    assert Results.load(tmp_path / RESULTS_FILE) == results
+
+
+def test_a_server_that_does_not_start_fails_alone_and_is_not_tried_again(tmp_path: Path) -> None:
+    bench = Bench(fail_ready=("hybrid",))
+    results = bench.compare(two(repeats=2), tmp_path)
+    assert names(results) == [("cpu", 1), ("cpu", 2)]
+    (failure,) = results.failed
+    assert (failure.configuration, failure.phase) == ("hybrid", "server")
+    assert failure.reason == "out of memory on cuda:0"
+    assert failure.log == "logs/hybrid-1-server.log"
+    assert bench.log.count("start hybrid-1") == bench.log.count("stop hybrid-1") == 1
+    assert "start hybrid-2" not in bench.log
+
+
+def test_a_load_that_fails_names_the_load_log(tmp_path: Path) -> None:
+    def fail(loads: int) -> None:
+        if loads == 1:
+            raise HetctlError("None of the 32 requests succeeded.")
+
+    results = Bench(on_load=fail).compare(two(), tmp_path)
+    (failure,) = results.failed
+    assert (failure.phase, failure.log) == ("load", "logs/hybrid-1-load.log")
+    assert names(results) == [("cpu", 1)]
+
+
+def test_a_server_that_does_not_stop_does_not_lose_its_figures(tmp_path: Path) -> None:
+    results = Bench(fail_stop=("hybrid",)).compare(two(), tmp_path)
+    assert names(results) == [("hybrid", 1), ("cpu", 1)]
+    assert results.failed[0].reason == "did not stop"
+
+
+def test_nothing_measured_is_an_error_with_the_first_cause(tmp_path: Path) -> None:
+    bench = Bench(fail_ready=("hybrid", "cpu"))
+    with pytest.raises(HetctlError, match=r"hybrid failed first: out of memory on cuda:0 \(log: "):
+        bench.compare(two(repeats=2), tmp_path)
+    assert len(Results.load(tmp_path / RESULTS_FILE).failed) == 2
+
+
+def test_events_tell_the_phases_of_a_run(tmp_path: Path) -> None:
+    events: list[Event] = []
+    results = Bench(fail_ready=("cpu",)).compare(two(), tmp_path, events.append)
+    assert events == [
+        Advanced("hybrid", 1, "server"),
+        Advanced("hybrid", 1, "server", detail="loading weights"),
+        Advanced("hybrid", 1, "load", 3, 9),
+        Measured(results.runs[0]),
+        Advanced("hybrid", 1, "stop"),
+        Advanced("cpu", 1, "server"),
+        Advanced("cpu", 1, "server", detail="loading weights"),
+        Advanced("cpu", 1, "stop"),
+        Failed(results.failed[0]),
+    ]

@@ -1,0 +1,158 @@
+"""``hetctl bench`` and ``hetctl report`` from the command line down to the files."""
+
+import io
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from hetctl.bench import compare as compare_module
+from hetctl.bench.compare import RESULTS_FILE
+from hetctl.bench.events import Advanced, Failed, Measured
+from hetctl.bench.results import FailedRun, Load, Measurement, Results
+from hetctl.cli import bench as bench_module
+from hetctl.cli.app import app
+from hetctl.cli.bench import Prepared
+from hetctl.cli.bench_progress import BenchProgress
+from hetctl.errors import EXIT_INTERRUPTED, HetctlError, UsageError
+from tests.bench import sample
+from tests.bench.test_compare import Bench
+
+REPORTS = ("results.json", "results.csv", "results.md", "report.html")
+
+
+@pytest.fixture
+def connected(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A planner and servers that are not real; the load is a callable of ``Bench``."""
+    fake = Bench()
+
+    def prepare(_model: str, _load: Load, _compare: bool) -> Prepared:
+        return Prepared(sample.machine(), (sample.HYBRID, sample.CPU), (), fake.server)
+
+    def compare(*args: object) -> Results:
+        return real(*args, run_load=fake.load)  # type: ignore[arg-type]
+
+    real = compare_module.compare
+    monkeypatch.setattr(bench_module, "_prepare", prepare)
+    monkeypatch.setattr(compare_module, "compare", compare)
+    return fake
+
+
+def invoke(*args: str) -> tuple[int, str, BaseException | None]:
+    result = CliRunner().invoke(app, list(args))
+    return result.exit_code, result.output, result.exception
+
+
+@pytest.mark.usefixtures("connected")
+def test_bench_writes_every_report_and_prints_the_comparison(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code, text, _ = invoke("bench", "org/m", "--compare", "--out", str(out), "--concurrency", "3")
+    assert code == 0
+    assert all((out / name).stat().st_size > 0 for name in REPORTS)
+    assert "Output tok/s" in text
+    results = Results.load(out / RESULTS_FILE)
+    assert results.offered_load.max_concurrency == 3
+    assert results.offered_load.num_prompts == 12
+    assert results.environment.machine == sample.machine()
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_what_was_measured_and_exits_130(
+    tmp_path: Path, connected: Bench, stop: signal.Signals
+) -> None:
+    def on_load(loads: int) -> None:
+        if loads == 2:
+            os.kill(os.getpid(), stop)
+
+    connected.on_load = on_load
+    code, _, _ = invoke("bench", "org/m", "--out", str(tmp_path), "--repeats", "2")
+    assert code == EXIT_INTERRUPTED
+    assert all((tmp_path / name).exists() for name in REPORTS)
+    results = Results.load(tmp_path / RESULTS_FILE)
+    assert results.interrupted
+    assert len(results.runs) == 1
+    assert "Interrupted after 1 of 4 runs" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.usefixtures("connected")
+def test_earlier_results_are_not_overwritten(tmp_path: Path) -> None:
+    assert invoke("bench", "org/m", "--out", str(tmp_path))[0] == 0
+    _, _, error = invoke("bench", "org/m", "--out", str(tmp_path))
+    assert isinstance(error, UsageError)
+    assert "already holds results" in str(error)
+
+
+def test_without_a_planner_it_says_so(tmp_path: Path) -> None:
+    _, _, error = invoke("bench", "org/m", "--out", str(tmp_path))
+    assert isinstance(error, HetctlError)
+    assert "not connected to the planner" in str(error)
+
+
+@pytest.mark.parametrize("rate", ["0", "-1", "inf", "nan"])
+def test_a_request_rate_must_be_positive(rate: str) -> None:
+    _, _, error = invoke("bench", "org/m", f"--request-rate={rate}")
+    assert isinstance(error, UsageError)
+
+
+def test_report_makes_the_same_files_again(tmp_path: Path) -> None:
+    sample.results().save(tmp_path / RESULTS_FILE)
+    assert invoke("report", str(tmp_path))[0] == 0
+    first = {name: (tmp_path / name).read_text() for name in REPORTS}
+    for name in REPORTS[1:]:
+        (tmp_path / name).unlink()
+    assert invoke("report", str(tmp_path))[0] == 0
+    assert {name: (tmp_path / name).read_text() for name in REPORTS} == first
+
+
+def test_report_refuses_results_without_runs(tmp_path: Path) -> None:
+    sample.blank().save(tmp_path / RESULTS_FILE)
+    _, _, error = invoke("report", str(tmp_path))
+    assert isinstance(error, UsageError)
+    assert "no runs" in str(error)
+
+
+def progress_output(terminal: bool, script: Callable[[BenchProgress], None]) -> str:
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=100)
+    with BenchProgress(sample.blank(sample.HYBRID, sample.CPU), console) as progress:
+        script(progress)
+        progress._bars.refresh()
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def one_run(progress: BenchProgress) -> None:
+    progress(Advanced("hybrid", 1, "server"))
+    progress(Advanced("hybrid", 1, "server", detail="loading weights"))
+    progress(Advanced("hybrid", 1, "load", 3, 9))
+    progress(Advanced("hybrid", 1, "load", 4, 9))
+    measurement: Measurement = sample.measurement(123)
+    progress(Measured(sample.run("hybrid", 1, measurement)))
+    failure = FailedRun(configuration="cpu", repeat=1, phase="server", reason="no [room]", log="x")
+    progress(Advanced("cpu", 1, "server"))
+    progress(Failed(failure))
+
+
+def test_a_ci_log_has_a_line_per_phase_and_run_not_per_request() -> None:
+    assert progress_output(False, one_run).splitlines() == [
+        "hybrid #1: starting the server",
+        "hybrid #1: sending the load",
+        "hybrid #1: 123 output tok/s",
+        "cpu #1: starting the server",
+        "cpu #1 failed: no [room]",
+    ]
+
+
+def test_a_terminal_shows_runs_done_phase_and_time_left() -> None:
+    def script(progress: BenchProgress) -> None:
+        one_run(progress)
+        progress._bars.refresh()
+        progress(Advanced("cpu", 1, "load", 4, 9))
+
+    text = progress_output(True, script)
+    assert "2/2" in text
+    assert "4/9" in text
+    assert "left" in text
