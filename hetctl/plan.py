@@ -2,9 +2,9 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from hetctl.document import Document, Frozen
+from hetctl.document import Document, Frozen, Source
 from hetctl.workload import Workload
 
 Strategy = Literal["gpu", "pipeline", "cpu"]
@@ -50,8 +50,13 @@ class Prediction(Frozen):
     """Speed under the plan's workload."""
 
     ttft_s: NonNegativeFloat
+    """To the first token of a request that finds the others decoding."""
     tpot_s: NonNegativeFloat
+    """From one token of a request to its next, other requests' prefills included."""
     output_tokens_per_s: NonNegativeFloat
+    """Of all requests together."""
+    rates: Source = "estimate"
+    """The weakest source among the rates that the prediction rests on."""
 
 
 class Alternative(Frozen):
@@ -81,7 +86,12 @@ class Plan(Document):
     ranks: tuple[RankPlan, ...]
     max_model_len: PositiveInt
     max_num_seqs: PositiveInt
+    max_num_batched_tokens: PositiveInt = 2048
+    """Tokens of one forward pass at most; the activations are planned for it."""
     block_size: PositiveInt
+    gpu_memory_utilization: PositiveFloat | None = None
+    """The GPU ranks' smallest limit as a share of the real memory, as vLLM's option
+    takes it; None without GPU ranks."""
     kv_cache_tokens: PositiveInt
     """Tokens that the smallest KV cache among the ranks holds."""
     prediction: Prediction

@@ -8,6 +8,7 @@ import typer
 from hetctl import __version__
 from hetctl.cli import kernels
 from hetctl.cli.bench import bench
+from hetctl.cli.plan import plan
 from hetctl.cli.probe import probe
 from hetctl.cli.report import report
 from hetctl.errors import EXIT_INTERRUPTED, HetctlError
@@ -38,6 +39,7 @@ def _root(
     pass
 
 
+app.command()(plan)
 app.command()(bench)
 app.command()(report)
 app.command()(probe)

@@ -63,6 +63,7 @@ def _engine_arguments(plan: Plan) -> list[str]:
         "--dtype": plan.dtype,
         "--max-model-len": str(plan.max_model_len),
         "--max-num-seqs": str(plan.max_num_seqs),
+        "--max-num-batched-tokens": str(plan.max_num_batched_tokens),
         "--pipeline-parallel-size": str(len(plan.ranks)),
         "--block-size": str(plan.block_size),
     }

@@ -6,6 +6,10 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from hetctl.document import Document, Frozen
 
+Dtype = Literal["float32", "float16", "bfloat16"]
+
+DTYPE_BYTES: dict[Dtype, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
+
 
 class LayerSpec(Frozen):
     """One transformer layer, in the dtype that it is run in."""
@@ -30,25 +34,43 @@ class ModelSpec(Document):
     name: str
     """The folder or hub id that the user gave."""
     architecture: str
-    dtype: Literal["float32", "float16", "bfloat16"]
+    dtype: Dtype
     layers: tuple[LayerSpec, ...]
     hidden_size: PositiveInt
     vocab_size: PositiveInt
     max_model_len: PositiveInt
+    """Longest context that vLLM accepts for the model."""
+    default_model_len: PositiveInt | None = None
+    """Context that vLLM serves when none is asked for, where it is less (long RoPE)."""
     attention_heads: PositiveInt
     kv_heads: PositiveInt
     head_dim: PositiveInt
+    activation_bytes_per_token: PositiveInt
+    """Intermediate tensors of one layer that are alive at once, per token of the batch."""
     tied_embeddings: bool = False
+    embeddings_on_every_stage: bool = False
+    """vLLM builds the embedding and the head of this architecture on all pipeline stages."""
     embedding_bytes: PositiveInt
     """Input embedding, on the first stage (and on the last when tied: vLLM copies it)."""
     head_bytes: PositiveInt
-    """Output head and final norm, on the last stage."""
+    """Output head and final norm, on the last stage, a tied matrix included."""
+    tied_bytes: NonNegativeInt = 0
+    """What a stage that has both embedding and head holds once only."""
     parameters: PositiveInt
+    """A tied embedding counts once."""
+    active_parameters: PositiveInt
+    """Parameters that one token passes: fewer than ``parameters`` for MoE."""
     source: Literal["config", "safetensors index"] = "config"
     notes: tuple[str, ...] = ()
+
+    def edge_weight_bytes(self, first: bool, last: bool) -> int:
+        """What a pipeline stage holds besides its layers, as the first and/or last one."""
+        embedding = first or self.embeddings_on_every_stage
+        head = last or self.embeddings_on_every_stage
+        shared = self.tied_bytes if embedding and head else 0
+        return embedding * self.embedding_bytes + head * self.head_bytes - shared
 
     @property
     def weight_bytes(self) -> int:
         """All weights on one device: a tied embedding counts once."""
-        head = 0 if self.tied_embeddings else self.head_bytes
-        return self.embedding_bytes + head + sum(layer.weight_bytes for layer in self.layers)
+        return self.edge_weight_bytes(True, True) + sum(x.weight_bytes for x in self.layers)

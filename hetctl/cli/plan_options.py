@@ -1,0 +1,151 @@
+"""What ``plan``, ``serve`` and ``bench`` share: the options that lead to a plan.
+
+Each option is one ``Annotated`` type, so that the three commands cannot drift apart;
+:func:`plan_from_options` is the one way from their values to a :class:`~hetctl.plan.Plan`.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from hetctl.machine import Machine
+    from hetctl.plan import Plan
+
+_SPLIT = "Split"
+_LOAD = "Load"
+
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Model folder, or Hugging Face hub id.")
+]
+Split = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|none|N,N,...",
+        help="The fastest split, no split, or layers per pipeline stage.",
+        rich_help_panel=_SPLIT,
+    ),
+]
+Devices = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DEV,DEV,...",
+        help="Devices that may be used, in pipeline order, such as cpu,cuda:0. [default: all]",
+        rich_help_panel=_SPLIT,
+    ),
+]
+CpuRanks = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="CPU ranks that must be used, 0 for none. [default: where they help]",
+        rich_help_panel=_SPLIT,
+    ),
+]
+GpuMemory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Pretend that each GPU has only this much memory, such as 12GiB.",
+        rich_help_panel=_SPLIT,
+    ),
+]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|bfloat16|float16|float32",
+        help="What the model runs in; auto is vLLM's choice.",
+        rich_help_panel=_SPLIT,
+    ),
+]
+MachineFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--machine",
+        metavar="FILE",
+        help="Plan for the machine that `hetctl probe --save` wrote. [default: this one]",
+        rich_help_panel=_SPLIT,
+    ),
+]
+MaxModelLen = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="TOKENS",
+        help="Longest context to serve. [default: the model's own, shortened to fit]",
+        rich_help_panel=_LOAD,
+    ),
+]
+Concurrency = Annotated[
+    int,
+    typer.Option(min=1, metavar="N", help="Requests in flight to plan for.", rich_help_panel=_LOAD),
+]
+InputLen = Annotated[
+    int,
+    typer.Option(min=1, metavar="TOKENS", help="Prompt length to plan for.", rich_help_panel=_LOAD),
+]
+OutputLen = Annotated[
+    int,
+    typer.Option(min=1, metavar="TOKENS", help="Answer length to plan for.", rich_help_panel=_LOAD),
+]
+
+DEFAULT_CONCURRENCY = 8
+DEFAULT_INPUT_LEN = 512
+DEFAULT_OUTPUT_LEN = 128
+
+
+def plan_from_options(
+    model: str,
+    *,
+    split: str = "auto",
+    devices: str | None = None,
+    cpu_ranks: int | None = None,
+    gpu_memory: str | None = None,
+    dtype: str = "auto",
+    machine: Path | None = None,
+    max_model_len: int | None = None,
+    concurrency: int = DEFAULT_CONCURRENCY,
+    input_len: int = DEFAULT_INPUT_LEN,
+    output_len: int = DEFAULT_OUTPUT_LEN,
+) -> "Plan":
+    """The plan that the options describe.
+
+    Raises:
+        UsageError: an option is wrong, or contradicts another, the model or the machine.
+        DoesNotFitError: no allowed split fits.
+    """
+    from hetctl.model.config import read_model_spec
+    from hetctl.planner import PlanRequest, make_plan, parse_devices, parse_split
+    from hetctl.units import parse_size
+    from hetctl.workload import Workload
+
+    # What can be wrong without looking at the model or the machine is told first.
+    request = PlanRequest(
+        split=parse_split(split),
+        devices=None if devices is None else parse_devices(devices),
+        cpu_ranks=cpu_ranks,
+        gpu_memory_bytes=None if gpu_memory is None else parse_size(gpu_memory),
+    )
+    workload = Workload(
+        concurrency=concurrency,
+        input_len=input_len,
+        output_len=output_len,
+        max_model_len=max_model_len,
+    )
+    spec = read_model_spec(model, dtype)
+    return make_plan(load_machine(machine), spec, workload, request)
+
+
+def load_machine(path: Path | None) -> "Machine":
+    """The machine of a saved file, or this one, with every rate filled in."""
+    from hetctl.profiles import with_rates
+
+    if path is not None:
+        from hetctl.machine import Machine
+
+        return with_rates(Machine.load(path))
+    from hetctl.probe.machine import probe_machine
+
+    return with_rates(probe_machine())

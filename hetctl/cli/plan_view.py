@@ -1,0 +1,116 @@
+"""How a plan looks in a terminal, from 80 columns on."""
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from hetctl.plan import Alternative, Plan, RankPlan
+from hetctl.probe.cpu_list import format_cpu_list
+from hetctl.units import format_bytes, format_duration
+
+_BAR_CELLS = 8
+_NEARLY_FULL = 0.95
+
+
+def plan_view(plan: Plan) -> Group:
+    """Title, ranks, prediction, reasons and alternatives."""
+    parts: list[RenderableType] = [_title(plan), _ranks(plan), _prediction(plan), Text()]
+    parts += [_bullet(sentence) for sentence in plan.explanation]
+    if plan.alternatives:
+        parts += [Text(), _alternatives(plan.alternatives)]
+    return Group(*parts)
+
+
+def _title(plan: Plan) -> Text:
+    billions = plan.model_parameters / 1e9
+    size = f"{billions:.1f}B" if billions >= 1 else f"{plan.model_parameters / 1e6:.0f}M"
+    return Text.assemble(
+        (plan.model, "bold"),
+        f"  {size} parameters, {plan.dtype}, context {plan.max_model_len:,}",
+    )
+
+
+def _ranks(plan: Plan) -> Table:
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
+    table.add_column("rank", justify="right", no_wrap=True)
+    table.add_column("device")
+    table.add_column("layers", no_wrap=True)
+    table.add_column("weights", justify="right", no_wrap=True)
+    table.add_column("KV cache", justify="right", no_wrap=True)
+    table.add_column("memory used", no_wrap=True)
+    table.add_column("decode", justify="right", no_wrap=True)
+    for rank in plan.ranks:
+        table.add_row(
+            str(rank.rank),
+            _device(rank),
+            _layers(rank),
+            format_bytes(rank.weight_bytes),
+            format_bytes(rank.kv_cache_bytes),
+            _memory(rank),
+            format_duration(rank.decode_step_s),
+        )
+    return table
+
+
+def _device(rank: RankPlan) -> Text:
+    name = rank.device if rank.numa_node is None else f"{rank.device} node {rank.numa_node}"
+    text = Text(name, style="green" if rank.device != "cpu" else "cyan")
+    if rank.cpus:
+        text.append(f"\nCPUs {format_cpu_list(rank.cpus)}", style="dim")
+    return text
+
+
+def _layers(rank: RankPlan) -> str:
+    first, end = rank.layers
+    return f"{first}-{end - 1}" if end - first > 1 else str(first)
+
+
+def _memory(rank: RankPlan) -> Text:
+    share = min(1.0, rank.used_bytes / rank.memory_limit_bytes)
+    filled = round(share * _BAR_CELLS)
+    style = "yellow" if share > _NEARLY_FULL else "green"
+    return Text.assemble(
+        ("█" * filled, style),
+        ("░" * (_BAR_CELLS - filled), "dim"),
+        f" {format_bytes(rank.used_bytes)} of {format_bytes(rank.memory_limit_bytes)}",
+    )
+
+
+def _prediction(plan: Plan) -> Text:
+    found, load = plan.prediction, plan.workload
+    text = Text.assemble(
+        "\nPredicted: ",
+        (f"{found.output_tokens_per_s:,.0f} tokens/s", "bold"),
+        f", first token after {format_duration(found.ttft_s)}, "
+        f"then {format_duration(found.tpot_s)} per token",
+        f"\n{load.concurrency} requests of {load.input_len} + {load.output_len} tokens at once; "
+        f"rates of this machine: ",
+    )
+    text.append(found.rates, style="yellow" if found.rates == "estimate" else "green")
+    return text
+
+
+def _bullet(sentence: str) -> Padding:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_row("-", Text(sentence))
+    return Padding(grid, (0, 0))
+
+
+def _alternatives(found: tuple[Alternative, ...]) -> Table:
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
+    table.add_column("instead")
+    table.add_column("tokens/s", justify="right", no_wrap=True)
+    table.add_column("per token", justify="right", no_wrap=True)
+    table.add_column("why not")
+    for item in found:
+        speed = item.prediction
+        name, _, why = item.reason.partition(": ")
+        table.add_row(
+            name,
+            f"{speed.output_tokens_per_s:,.0f}" if speed else "-",
+            format_duration(speed.tpot_s) if speed else "-",
+            why,
+            style="" if item.feasible else "dim",
+        )
+    return table

@@ -1,0 +1,147 @@
+"""``config.json`` -> :class:`~hetctl.model.spec.ModelSpec`.
+
+A supported architecture is counted exactly from its config. A quantised checkpoint, or
+an architecture that hetctl does not know, is sized from the safetensors headers or index
+where there are any, and refused otherwise.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hetctl.errors import UsageError
+from hetctl.model import parameters as count
+from hetctl.model.context_length import context_length
+from hetctl.model.decoder import SUPPORTED, DecoderShape, decoder_shape
+from hetctl.model.dtype import resolve_dtype
+from hetctl.model.family_defaults import FAMILY_DEFAULTS
+from hetctl.model.files import ModelFiles, open_model
+from hetctl.model.spec import DTYPE_BYTES, Dtype, LayerSpec, ModelSpec
+from hetctl.model.stored import spec_from_stored, with_stored_sizes
+
+
+def read_model_spec(model: str, dtype: str = "auto") -> ModelSpec:
+    """What ``model`` weighs when vLLM runs it in ``dtype``.
+
+    Args:
+        model: A folder with ``config.json``, or a hub id.
+        dtype: ``auto`` for vLLM's choice, or a dtype by vLLM's name for it.
+
+    Raises:
+        UsageError: no such model, an unreadable config, a dtype that vLLM refuses for it,
+            or an architecture whose size cannot be told.
+    """
+    files = open_model(model)
+    text, notes = _text_part(files.config)
+    quantised = _is_quantised(files.config) or _is_quantised(text)
+    run_dtype, dtype_notes = resolve_dtype(
+        dtype, _stored_dtype(files, text), str(files.config.get("model_type"))
+    )
+    notes += dtype_notes
+    shape = decoder_shape(text)
+    if shape is not None:
+        spec = _spec_from_shape(files, text, shape, run_dtype, notes)
+        return with_stored_sizes(spec, files) if quantised else spec
+    architecture = _architecture(files.config, text)
+    stored = None if quantised else spec_from_stored(files, text, architecture, run_dtype, notes)
+    if stored is None:
+        raise UsageError(_unsupported(architecture, text, quantised))
+    return stored
+
+
+def _spec_from_shape(
+    files: ModelFiles,
+    text: Mapping[str, Any],
+    shape: DecoderShape,
+    dtype: Dtype,
+    notes: tuple[str, ...],
+) -> ModelSpec:
+    width = DTYPE_BYTES[dtype]
+    counts = [count.layer_parameters(shape, i) for i in range(shape.num_layers)]
+    embedding = count.embedding_parameters(shape)
+    head = count.head_parameters(shape)
+    tied = count.head_matrix_parameters(shape) if shape.tied_embeddings else 0
+    length = context_length({**FAMILY_DEFAULTS[text["model_type"]], **text})
+    return ModelSpec(
+        name=files.name,
+        architecture=_architecture(files.config, text),
+        dtype=dtype,
+        layers=tuple(_layer(shape, i, counts[i], width) for i in range(shape.num_layers)),
+        hidden_size=shape.hidden_size,
+        vocab_size=shape.vocab_size,
+        max_model_len=length.limit,
+        default_model_len=length.default if length.default < length.limit else None,
+        attention_heads=shape.attention_heads,
+        kv_heads=shape.kv_heads,
+        head_dim=shape.head_dim,
+        activation_bytes_per_token=count.peak_activation_elements(shape) * width,
+        tied_embeddings=shape.tied_embeddings,
+        embeddings_on_every_stage=shape.embeddings_on_every_stage,
+        embedding_bytes=embedding * width,
+        head_bytes=head * width,
+        tied_bytes=tied * width,
+        parameters=embedding + head - tied + sum(layer.total for layer in counts),
+        active_parameters=embedding + head - tied + sum(layer.active for layer in counts),
+        notes=notes,
+    )
+
+
+def _layer(
+    shape: DecoderShape, index: int, parameters: count.LayerParameters, width: int
+) -> LayerSpec:
+    experts = None if index in shape.dense_layers else shape.experts
+    return LayerSpec(
+        weight_bytes=parameters.total * width,
+        decode_weight_bytes=parameters.active * width,
+        flops_per_token=2 * parameters.matmul_active,
+        kv_bytes_per_token=2 * shape.kv_heads * shape.head_dim * width,
+        sliding_window=shape.sliding_windows[index] if shape.sliding_windows else None,
+        experts=experts.count if experts else 0,
+        experts_per_token=experts.per_token if experts else 0,
+    )
+
+
+def _text_part(config: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The language model's config, and a note where it is one part of several."""
+    nested = config.get("text_config")
+    if not isinstance(nested, dict):
+        return dict(config), ()
+    text = dict(nested)
+    if "tie_word_embeddings" in config:
+        text.setdefault("tie_word_embeddings", config["tie_word_embeddings"])
+    if config.get("model_type") == "gemma3":
+        text.setdefault("model_type", "gemma3_text")
+    note = (
+        f"{_architecture(config, text)} has more than a language model; "
+        f"only its text part is planned, so leave room for the encoders."
+    )
+    return text, (note,)
+
+
+def _stored_dtype(files: ModelFiles, text: Mapping[str, Any]) -> str | None:
+    for config in (files.config, text):
+        found = config.get("dtype") or config.get("torch_dtype")
+        if found:
+            return str(found)
+    # As vLLM does, ask the weights (all that are local) where the config is silent.
+    kinds = {tensor.dtype for tensor in (files.tensors() or {}).values()}
+    if kinds == {"BF16"}:
+        return "bfloat16"
+    return "float16" if kinds == {"F16"} else None
+
+
+def _architecture(config: Mapping[str, Any], text: Mapping[str, Any]) -> str:
+    names = config.get("architectures") or text.get("architectures") or ()
+    return str(names[0]) if names else str(config.get("model_type") or "unknown")
+
+
+def _is_quantised(config: Mapping[str, Any]) -> bool:
+    return bool(config.get("quantization_config") or config.get("compression_config"))
+
+
+def _unsupported(architecture: str, text: Mapping[str, Any], quantised: bool) -> str:
+    what = f"a quantised {architecture}" if quantised else architecture
+    return (
+        f"hetctl cannot size {what} (model_type {text.get('model_type')!r}): it counts "
+        f"{SUPPORTED}, and other unquantised attention-only models from a local folder "
+        f"with safetensors files."
+    )

@@ -1,0 +1,200 @@
+"""The devices of a machine as ranks could use them: limits, rates, CPU sets."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from hetctl.document import Figure, Source
+from hetctl.errors import UsageError
+from hetctl.machine import Core, Gpu, Machine, NumaNode
+from hetctl.model.spec import Dtype
+from hetctl.planner.request import PlanRequest
+from hetctl.units import GIB
+
+Kind = Literal["cuda", "cpu"]
+
+# Kept free on each NUMA node for the operating system, the API server and the engine's
+# own process (about 1 GiB of resident memory each; vLLM's CPU guide asks to leave some).
+CPU_RESERVE_BYTES = 2 * GIB
+
+# One core per NUMA node stays with the engine and the API server: a rank on every core
+# waits for the one that they interrupt (vLLM issue 25818). A node of one or two cores
+# has none to spare.
+_MIN_CORES_TO_LEAVE_ONE = 3
+
+# Matrix rate relative to the bfloat16 figure of a machine document. CUDA float32: 67 of
+# 989 TFLOP/s on an H100 SXM (NVIDIA's datasheet, without TF32, as PyTorch's default).
+# CPU float32: AVX-512 FMA does half of AVX-512 BF16's rate and 1/16 of AMX's; 1/4 lies
+# between, and decode does not depend on it.
+_MATMUL_SHARE: dict[Kind, dict[Dtype, float]] = {
+    "cuda": {"bfloat16": 1.0, "float16": 1.0, "float32": 1 / 15},
+    "cpu": {"bfloat16": 1.0, "float16": 1.0, "float32": 1 / 4},
+}
+
+# Gloo over loopback TCP between two processes of one host (design estimate; a memcpy on
+# either side bounds it).
+_CPU_LINK_BYTES_PER_S = 2e9
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device that one rank may run on. Rates are the rank's share of the device."""
+
+    name: str
+    kind: Kind
+    memory_limit_bytes: int
+    memory_read_bytes_per_s: float
+    matmul_flops: float
+    link_bytes_per_s: float
+    """Activations to and from the next stage."""
+    numa_node: int | None = None
+    cpus: tuple[int, ...] = ()
+    rates: Source = "measured"
+    """The weakest source among the rates."""
+    memory_total_bytes: int = 0
+    label: str = ""
+    """Name for people: ``cuda:0``, or ``cpu`` with its NUMA node."""
+
+
+def gpu_device(gpu: Gpu, request: PlanRequest, dtype: Dtype) -> Device:
+    """A GPU under the request's memory limit.
+
+    vLLM takes ``gpu_memory_utilization`` of the *total* and refuses to start when less
+    than that is free (``vllm/v1/worker/utils.py: request_memory``), so the limit is the
+    smaller of that and what is free.
+
+    Raises:
+        UsageError: a rate is missing, or the GPU cannot run ``dtype``.
+    """
+    name = f"cuda:{gpu.index}"
+    capability = gpu.compute_capability
+    if dtype == "bfloat16" and capability is not None and capability < (8, 0):
+        raise UsageError(
+            f"{name} ({gpu.name}) has compute capability {capability[0]}.{capability[1]} and "
+            f"bfloat16 needs 8.0; add --dtype float16, or leave it out with --devices."
+        )
+    total = min(gpu.memory_total_bytes, request.gpu_memory_bytes or gpu.memory_total_bytes)
+    figures = {
+        "memory_read_bytes_per_s": gpu.memory_read_bytes_per_s,
+        "matmul_bf16_flops": gpu.matmul_bf16_flops,
+        "host_to_device_bytes_per_s": gpu.host_to_device_bytes_per_s,
+    }
+    read, matmul, link = (
+        _rate(figure, name, f"gpus.{gpu.index}.{field}") for field, figure in figures.items()
+    )
+    return Device(
+        name=name,
+        kind="cuda",
+        memory_limit_bytes=max(
+            1, min(int(total * request.gpu_memory_utilization), gpu.memory_free_bytes)
+        ),
+        memory_read_bytes_per_s=read.value,
+        matmul_flops=matmul.value * _MATMUL_SHARE["cuda"][dtype],
+        link_bytes_per_s=link.value,
+        numa_node=None,
+        rates=weakest([read.source, matmul.source, link.source]),
+        memory_total_bytes=gpu.memory_total_bytes,
+        label=name,
+    )
+
+
+def cpu_devices(machine: Machine, ranks: int | None, dtype: Dtype) -> tuple[Device, ...]:
+    """CPU ranks, in NUMA order: ``ranks`` of them, or one per node with cores.
+
+    Ranks that outnumber the nodes share nodes evenly; a node's cores, memory and rates
+    are divided among its ranks.
+
+    Raises:
+        UsageError: a rate is missing, or there are fewer cores than ranks.
+    """
+    nodes = _nodes_near_gpus_first(machine)
+    if ranks == 0 or not nodes:
+        return ()
+    threads = {node.id: _thread_cores(node, machine) for node in nodes}
+    wanted = len(nodes) if ranks is None else ranks
+    shares = {
+        node.id: wanted // len(nodes) + (i < wanted % len(nodes)) for i, node in enumerate(nodes)
+    }
+    for node in nodes:
+        if shares[node.id] > len(threads[node.id]):
+            raise UsageError(
+                f"{wanted} CPU ranks need {shares[node.id]} cores on NUMA node {node.id}, and "
+                f"{len(threads[node.id])} may be used there; ask for fewer ranks."
+            )
+    nodes = sorted(nodes, key=lambda node: node.id)
+    return tuple(
+        _cpu_device(node, cores, shares[node.id], dtype)
+        for node in nodes
+        for cores in _divided(threads[node.id], shares[node.id])
+    )
+
+
+def usable_cores(machine: Machine) -> int:
+    """Cores that CPU ranks may have in all: the most ranks that there can be."""
+    return sum(len(_thread_cores(node, machine)) for node in machine.numa_nodes if node.cores)
+
+
+def _cpu_device(node: NumaNode, cores: list[Core], ranks: int, dtype: Dtype) -> Device:
+    where = f"NUMA node {node.id}"
+    field = f"numa_nodes.{node.id}"
+    read = _rate(node.memory_read_bytes_per_s, where, f"{field}.memory_read_bytes_per_s")
+    matmul = _rate(node.matmul_bf16_flops, where, f"{field}.matmul_bf16_flops")
+    # A node's figures are those of all its cores, and a core less costs about its share:
+    # 12 of 16 threads read weights at 0.8 of the rate (measured on a Xeon with AMX).
+    share = len(cores) / len(node.cores)
+    return Device(
+        name="cpu",
+        kind="cpu",
+        memory_limit_bytes=max(1, (node.memory_free_bytes - CPU_RESERVE_BYTES) // ranks),
+        memory_read_bytes_per_s=read.value * share,
+        matmul_flops=matmul.value * share * _MATMUL_SHARE["cpu"][dtype],
+        link_bytes_per_s=_CPU_LINK_BYTES_PER_S,
+        numa_node=node.id,
+        # One thread per physical core: SMT siblings share the units that do the work.
+        cpus=tuple(min(core.cpus) for core in cores),
+        rates=weakest([read.source, matmul.source]),
+        memory_total_bytes=node.memory_total_bytes,
+        label=f"cpu (node {node.id})",
+    )
+
+
+def _thread_cores(node: NumaNode, machine: Machine) -> list[Core]:
+    """The node's cores that compute threads may take, within the cgroup's CPU quota."""
+    cores = sorted((core for core in node.cores if core.cpus), key=lambda core: min(core.cpus))
+    if len(cores) >= _MIN_CORES_TO_LEAVE_ONE:
+        # The first core is also where most interrupts land.
+        cores = cores[1:]
+    quota = machine.cpu.cpu_quota
+    if quota is not None:
+        everywhere = sum(len(other.cores) for other in machine.numa_nodes)
+        # More threads than the quota's CPUs are throttled all at once, mid-barrier.
+        cores = cores[: max(1, int(quota * len(node.cores) / everywhere))]
+    return cores
+
+
+def _nodes_near_gpus_first(machine: Machine) -> list[NumaNode]:
+    near = {gpu.numa_node for gpu in machine.gpus}
+    nodes = [node for node in machine.numa_nodes if node.cores]
+    return sorted(nodes, key=lambda node: (node.id not in near, node.id))
+
+
+def _divided(cores: list[Core], parts: int) -> list[list[Core]]:
+    """Equal, contiguous parts. Cores that remain stay idle: ranks of one node are alike, or
+    the layers would all go to the one with a core more."""
+    size = len(cores) // parts if parts else 0
+    return [cores[i * size : (i + 1) * size] for i in range(parts)]
+
+
+def weakest(sources: Iterable[Source]) -> Source:
+    """The source to distrust most."""
+    order: tuple[Source, ...] = ("measured", "datasheet", "estimate")
+    return max(sources, key=order.index)
+
+
+def _rate(figure: Figure | None, where: str, field: str) -> Figure:
+    if figure is None:
+        raise UsageError(
+            f"The machine document has no {field}, and without it the speed of {where} "
+            f"cannot be predicted; run `hetctl probe` again, or write the figure in."
+        )
+    return figure

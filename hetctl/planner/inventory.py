@@ -1,0 +1,156 @@
+"""Which devices a plan may use, and in which pipeline orders."""
+
+from dataclasses import dataclass, replace
+
+from hetctl.errors import UsageError
+from hetctl.machine import Machine
+from hetctl.model.spec import ModelSpec
+from hetctl.planner.device import Device, cpu_devices, gpu_device, usable_cores
+from hetctl.planner.request import PlanRequest
+from hetctl.units import format_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Devices under a request.
+
+    Attributes:
+        orders: Pipeline orders to consider, each of all devices.
+        cpus_required: Every CPU rank must be used, as their number was asked for.
+    """
+
+    orders: tuple[tuple[Device, ...], ...]
+    cpus_required: bool = False
+
+    @property
+    def gpus(self) -> tuple[Device, ...]:
+        return tuple(device for device in self.orders[0] if device.kind == "cuda")
+
+    @property
+    def cpus(self) -> tuple[Device, ...]:
+        return tuple(device for device in self.orders[0] if device.kind == "cpu")
+
+
+def take_inventory(machine: Machine, spec: ModelSpec, request: PlanRequest) -> Inventory:
+    """The devices that ``request`` allows on ``machine``.
+
+    Raises:
+        UsageError: an unknown device, options that contradict each other, more stages than
+            devices, or nothing to run on.
+    """
+    _check_gpu_memory(machine, request)
+    request = replace(request, cpu_ranks=_cpu_ranks(machine, spec, request))
+    allowed = _allowed_gpus(machine, request)
+    gpus = {
+        f"cuda:{gpu.index}": gpu_device(gpu, request, spec.dtype)
+        for gpu in machine.gpus
+        if f"cuda:{gpu.index}" in allowed
+    }
+    wants_cpu = request.devices is None or "cpu" in request.devices
+    cpus = cpu_devices(machine, request.cpu_ranks, spec.dtype) if wants_cpu else ()
+    if request.devices is None:
+        fronts = tuple(gpus.values())
+        orders = [fronts + cpus, cpus + fronts] if fronts and cpus else [fronts + cpus]
+    else:
+        orders = [_in_given_order(request.devices, gpus, cpus)]
+    if not orders[0]:
+        raise UsageError(
+            "There is no device to run on: the machine has no GPU and no core that may be used, "
+            "or the options rule all of them out."
+        )
+    inventory = Inventory(tuple(orders), cpus_required=bool(request.cpu_ranks))
+    _check_stages(request, inventory)
+    return inventory
+
+
+def _allowed_gpus(machine: Machine, request: PlanRequest) -> tuple[str, ...]:
+    present = tuple(f"cuda:{gpu.index}" for gpu in machine.gpus)
+    if request.devices is None:
+        return present
+    wanted = tuple(name for name in request.devices if name != "cpu")
+    for name in wanted:
+        if name not in present:
+            has = ", ".join(present) if present else "no GPU"
+            raise UsageError(f"--devices names {name}, but this machine has {has}.")
+    return wanted
+
+
+def _cpu_ranks(machine: Machine, spec: ModelSpec, request: PlanRequest) -> int | None:
+    """How many CPU ranks were asked for, in any of the three ways; None for no wish."""
+    ranks = request.cpu_ranks
+    if request.devices is not None:
+        named = request.devices.count("cpu")
+        if named == 0 and ranks:
+            raise UsageError(
+                f"--cpu-ranks {ranks} contradicts --devices {','.join(request.devices)}, "
+                f"which has no cpu."
+            )
+        if named > 1:
+            if ranks not in (None, named):
+                raise UsageError(f"--devices names cpu {named} times, but --cpu-ranks is {ranks}.")
+            ranks = named
+    if ranks is not None and ranks > len(spec.layers):
+        raise UsageError(
+            f"{ranks} CPU ranks are more than the {len(spec.layers)} layers of {spec.name}; "
+            f"each rank needs at least one."
+        )
+    cpu_only = not machine.gpus if request.devices is None else set(request.devices) == {"cpu"}
+    nodes = sum(1 for node in machine.numa_nodes if node.cores)
+    stages = len(request.split) if isinstance(request.split, tuple) else 0
+    # Without GPUs there is only one way to have more stages than nodes: share them.
+    if ranks is None and cpu_only and nodes < stages <= usable_cores(machine):
+        return stages
+    return ranks
+
+
+def _in_given_order(
+    names: tuple[str, ...], gpus: dict[str, Device], cpus: tuple[Device, ...]
+) -> tuple[Device, ...]:
+    """``cpu`` stands for all CPU ranks, or for the next one where it is named repeatedly."""
+    left = list(cpus)
+    repeated = names.count("cpu") > 1
+    ordered: list[Device] = []
+    for name in names:
+        if name != "cpu":
+            ordered.append(gpus[name])
+        elif repeated:
+            ordered.append(left.pop(0))
+        else:
+            ordered.extend(left)
+    return tuple(ordered)
+
+
+def _check_gpu_memory(machine: Machine, request: PlanRequest) -> None:
+    pretended = request.gpu_memory_bytes
+    if pretended is None or not machine.gpus:
+        return
+    largest = max(gpu.memory_total_bytes for gpu in machine.gpus)
+    if pretended > largest:
+        raise UsageError(
+            f"--gpu-memory {format_bytes(pretended)} is more than the GPUs have "
+            f"({format_bytes(largest)}); it can only pretend less."
+        )
+
+
+def _check_stages(request: PlanRequest, inventory: Inventory) -> None:
+    if not isinstance(request.split, tuple):
+        return
+    stages, devices = len(request.split), inventory.orders[0]
+    split = ",".join(map(str, request.split))
+    if stages > len(devices):
+        names = ", ".join(device.label for device in devices)
+        more = len(inventory.cpus) + stages - len(devices)
+        remedy = (
+            f"; add --cpu-ranks {more} to put more ranks on the CPU"
+            if inventory.cpus
+            else "; give fewer stages"
+        )
+        raise UsageError(
+            f"--split {split} has {stages} stages, but there are {len(devices)} devices "
+            f"({names}){remedy}."
+        )
+    if inventory.cpus_required and stages < len(inventory.cpus):
+        raise UsageError(
+            f"--split {split} has {stages} stages, fewer than the {len(inventory.cpus)} CPU ranks "
+            f"asked for."
+        )

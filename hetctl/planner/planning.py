@@ -1,0 +1,109 @@
+"""Machine, model, workload and request -> plan."""
+
+from hetctl.errors import UsageError
+from hetctl.machine import Machine
+from hetctl.model.spec import ModelSpec
+from hetctl.plan import Plan
+from hetctl.planner.context import (
+    contexts_to_try,
+    fullest_device,
+    longest_context,
+    own_length,
+    with_context,
+)
+from hetctl.planner.explanation import alternatives, context_sentence, explain, same_placement
+from hetctl.planner.inventory import take_inventory
+from hetctl.planner.misfit import misfit
+from hetctl.planner.placement import Placement, Placer
+from hetctl.planner.ranks import kv_cache_tokens, rank_plans
+from hetctl.planner.request import PlanRequest
+from hetctl.planner.strategy import Candidate, candidates, choose
+from hetctl.workload import Workload
+
+
+def make_plan(
+    machine: Machine, spec: ModelSpec, workload: Workload, request: PlanRequest | None = None
+) -> Plan:
+    """The fastest way to run ``spec`` on ``machine`` that ``request`` allows.
+
+    Raises:
+        UsageError: the request contradicts the machine, the model or itself, or the
+            machine document lacks a rate.
+        DoesNotFitError: no allowed split fits the memory there is.
+    """
+    request = request or PlanRequest()
+    _check_split(spec, request)
+    inventory = take_inventory(machine, spec, request)
+    for length in contexts_to_try(spec, workload):
+        placer = Placer(spec, workload, length)
+        found = candidates(inventory, placer)
+        chosen = choose(request.split, inventory, found, placer)
+        if chosen is not None:
+            return _plan(machine, workload, request, placer, chosen, found)
+    raise misfit(inventory, spec, workload, request)
+
+
+def _plan(
+    machine: Machine,
+    workload: Workload,
+    request: PlanRequest,
+    placer: Placer,
+    chosen: Placement,
+    found: list[Candidate],
+) -> Plan:
+    spec = placer.spec
+    others = [c for c in found if not same_placement(c.placement, chosen)]
+    planned, context = chosen, None
+    if workload.max_model_len is None:
+        chosen, context = _with_longest_context(chosen, spec, workload)
+    serving = chosen.memory.serving
+    return Plan(
+        model=spec.name,
+        model_parameters=spec.parameters,
+        dtype=spec.dtype,
+        machine_fingerprint=machine.fingerprint,
+        workload=workload,
+        strategy=chosen.strategy,
+        ranks=rank_plans(chosen),
+        max_model_len=serving.max_model_len,
+        max_num_seqs=serving.max_num_seqs,
+        max_num_batched_tokens=serving.max_num_batched_tokens,
+        block_size=serving.block_size,
+        gpu_memory_utilization=_gpu_memory_utilization(chosen),
+        kv_cache_tokens=kv_cache_tokens(chosen),
+        prediction=chosen.prediction,
+        explanation=explain(planned, others, placer, request, context),
+        alternatives=alternatives(chosen, others, placer),
+    )
+
+
+def _with_longest_context(
+    chosen: Placement, spec: ModelSpec, workload: Workload
+) -> tuple[Placement, str | None]:
+    """Room that the split leaves goes to the context; said when that is not all of it."""
+    own = own_length(spec, workload.input_len + workload.output_len)
+    longer = with_context(chosen, longest_context(chosen, own))
+    length = longer.memory.serving.max_model_len
+    where = fullest_device(longer).label
+    return longer, context_sentence(workload.concurrency, length, own, where)
+
+
+def _gpu_memory_utilization(chosen: Placement) -> float | None:
+    shares = [
+        stage.device.memory_limit_bytes / stage.device.memory_total_bytes
+        for stage in chosen.stages
+        if stage.device.kind == "cuda"
+    ]
+    return min(shares, default=None)
+
+
+def _check_split(spec: ModelSpec, request: PlanRequest) -> None:
+    if not isinstance(request.split, tuple):
+        return
+    placed, layers = sum(request.split), len(spec.layers)
+    if placed != layers:
+        split = ",".join(map(str, request.split))
+        raise UsageError(
+            f"--split {split} places {placed} layers, but {spec.name} has {layers}; "
+            f"the numbers must add up to {layers}."
+        )

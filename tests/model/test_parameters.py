@@ -1,0 +1,146 @@
+"""Weight sizes equal those of the real ``transformers`` model, built without memory."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hetctl.model.config import read_model_spec
+from hetctl.model.family_defaults import FAMILY_DEFAULTS
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+SMALL = {
+    "vocab_size": 320,
+    "hidden_size": 64,
+    "intermediate_size": 112,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+SMALL_MOE = {
+    **SMALL,
+    "moe_intermediate_size": 24,
+    "num_experts": 6,
+    "num_experts_per_tok": 2,
+    "shared_expert_intermediate_size": 40,
+}
+SMALL_OPT = {
+    "vocab_size": 320,
+    "hidden_size": 64,
+    "ffn_dim": 112,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 256,
+}
+
+CASES: dict[str, dict[str, Any]] = {
+    "llama gqa": {"model_type": "llama", **SMALL},
+    "llama mha": {"model_type": "llama", **SMALL, "num_key_value_heads": None},
+    "llama mqa": {"model_type": "llama", **SMALL, "num_key_value_heads": 1},
+    "llama tied": {"model_type": "llama", **SMALL, "tie_word_embeddings": True},
+    "llama biases": {"model_type": "llama", **SMALL, "attention_bias": True, "mlp_bias": True},
+    "llama wide heads": {"model_type": "llama", **SMALL, "head_dim": 32},
+    "mistral": {"model_type": "mistral", **SMALL, "sliding_window": 64},
+    "mixtral": {"model_type": "mixtral", **SMALL, "num_local_experts": 5},
+    "qwen2": {"model_type": "qwen2", **SMALL},
+    "qwen2 tied": {"model_type": "qwen2", **SMALL, "tie_word_embeddings": True},
+    "qwen3": {"model_type": "qwen3", **SMALL},
+    "qwen3 biases": {"model_type": "qwen3", **SMALL, "attention_bias": True, "head_dim": 24},
+    "qwen2_moe": {"model_type": "qwen2_moe", **SMALL_MOE},
+    "qwen2_moe no bias": {"model_type": "qwen2_moe", **SMALL_MOE, "qkv_bias": False},
+    "qwen2_moe sparse": {"model_type": "qwen2_moe", **SMALL_MOE, "decoder_sparse_step": 2},
+    "qwen3_moe": {"model_type": "qwen3_moe", **SMALL_MOE},
+    "qwen3_moe dense first": {"model_type": "qwen3_moe", **SMALL_MOE, "mlp_only_layers": [0]},
+    "gemma": {"model_type": "gemma", **SMALL, "head_dim": 32},
+    "gemma biases": {"model_type": "gemma", **SMALL, "attention_bias": True},
+    "gemma2": {"model_type": "gemma2", **SMALL, "head_dim": 32},
+    "gemma3_text": {"model_type": "gemma3_text", **SMALL, "head_dim": 32},
+    "gemma3_text untied": {"model_type": "gemma3_text", **SMALL, "tie_word_embeddings": False},
+    "opt": {"model_type": "opt", **SMALL_OPT},
+    "opt projected": {"model_type": "opt", **SMALL_OPT, "word_embed_proj_dim": 32},
+    "opt post-norm": {"model_type": "opt", **SMALL_OPT, "do_layer_norm_before": False},
+    "opt bare": {
+        "model_type": "opt",
+        **SMALL_OPT,
+        "enable_bias": False,
+        "layer_norm_elementwise_affine": False,
+        "tie_word_embeddings": False,
+    },
+    "phi3": {"model_type": "phi3", **SMALL},
+}
+
+
+def model_folder(folder: Path, config: dict[str, Any]) -> str:
+    (folder / "config.json").write_text(json.dumps(config))
+    return str(folder)
+
+
+def parts_of_real_model(config: dict[str, Any]) -> dict[str, int]:
+    """Parameters of the model that transformers builds: per layer, embedding, the rest."""
+    arguments = {key: value for key, value in config.items() if key != "model_type"}
+    real = transformers.AutoConfig.for_model(config["model_type"], **arguments)
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(real)
+    parts: dict[str, int] = {"embedding": 0, "head": 0}
+    for name, parameter in model.named_parameters():  # a tied matrix is named once
+        if ".layers." in name:
+            key = name.split(".layers.")[1].split(".")[0]
+        elif "embed" in name or "project_in" in name:
+            key = "embedding"
+        else:
+            key = "head"
+        parts[key] = parts.get(key, 0) + parameter.numel()
+    return parts
+
+
+@pytest.mark.parametrize("config", CASES.values(), ids=CASES.keys())
+def test_every_part_weighs_what_the_real_model_weighs(
+    tmp_path: Path, config: dict[str, Any]
+) -> None:
+    spec = read_model_spec(model_folder(tmp_path, config), dtype="float32")
+    real = parts_of_real_model(config)
+
+    layers = [layer.weight_bytes // 4 for layer in spec.layers]
+    assert layers == [real[str(i)] for i in range(len(layers))]
+    assert spec.embedding_bytes // 4 == real["embedding"]
+    assert (spec.head_bytes - spec.tied_bytes) // 4 == real["head"]
+    assert spec.parameters == sum(real.values())
+    assert spec.weight_bytes == 4 * spec.parameters
+
+
+@pytest.mark.parametrize("name", ["mixtral", "qwen2_moe", "qwen3_moe dense first"])
+def test_a_token_passes_its_own_experts_only(tmp_path: Path, name: str) -> None:
+    config = CASES[name]
+    spec = read_model_spec(model_folder(tmp_path, config), dtype="float32")
+    # A model with as many experts as a token passes has only active parameters, and its
+    # router is narrower by the experts that are gone.
+    total = config.get("num_experts", config.get("num_local_experts"))
+    used = config.get("num_experts_per_tok", 2)
+    fewer = {**config, "num_experts": used, "num_local_experts": used}
+    router = (total - used) * config["hidden_size"]
+    real = parts_of_real_model(fewer)
+    for i, layer in enumerate(spec.layers):
+        expected = real[str(i)] + (router if layer.experts else 0)
+        assert layer.decode_weight_bytes == 4 * expected
+
+
+@pytest.mark.parametrize("family", FAMILY_DEFAULTS)
+def test_defaults_are_those_of_the_config_class(family: str) -> None:
+    real = transformers.AutoConfig.for_model(family)
+    for key, value in FAMILY_DEFAULTS[family].items():
+        if key == "sliding_window" and FAMILY_DEFAULTS[family].get("use_sliding_window") is False:
+            continue  # The class resets the window when it is switched off.
+        assert getattr(real, key) == value, key
+
+
+@pytest.mark.parametrize("family", FAMILY_DEFAULTS)
+def test_an_empty_config_is_the_class_defaults(tmp_path: Path, family: str) -> None:
+    spec = read_model_spec(model_folder(tmp_path, {"model_type": family}), dtype="float32")
+    assert spec.parameters == sum(parts_of_real_model({"model_type": family}).values())
