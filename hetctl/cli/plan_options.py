@@ -1,9 +1,10 @@
 """What ``plan``, ``serve`` and ``bench`` share: the options that lead to a plan.
 
 Each option is one ``Annotated`` type, so that the three commands cannot drift apart;
-:func:`plan_from_options` is the one way from their values to a :class:`~hetctl.plan.Plan`.
+:func:`inputs_from_options` is the one way from their values to what a plan needs.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,10 @@ import typer
 
 if TYPE_CHECKING:
     from hetctl.machine import Machine
+    from hetctl.model.spec import ModelSpec
     from hetctl.plan import Plan
+    from hetctl.planner import PlanRequest
+    from hetctl.workload import Workload
 
 _SPLIT = "Split"
 _LOAD = "Load"
@@ -96,7 +100,28 @@ DEFAULT_INPUT_LEN = 512
 DEFAULT_OUTPUT_LEN = 128
 
 
-def plan_from_options(
+@dataclass(frozen=True)
+class PlanInputs:
+    """What the options describe: all that a plan is computed from."""
+
+    machine: "Machine"
+    spec: "ModelSpec"
+    workload: "Workload"
+    request: "PlanRequest"
+
+    def plan(self) -> "Plan":
+        """The plan.
+
+        Raises:
+            UsageError: the options contradict the model or the machine.
+            DoesNotFitError: no allowed split fits.
+        """
+        from hetctl.planner import make_plan
+
+        return make_plan(self.machine, self.spec, self.workload, self.request)
+
+
+def inputs_from_options(
     model: str,
     *,
     split: str = "auto",
@@ -109,15 +134,14 @@ def plan_from_options(
     concurrency: int = DEFAULT_CONCURRENCY,
     input_len: int = DEFAULT_INPUT_LEN,
     output_len: int = DEFAULT_OUTPUT_LEN,
-) -> "Plan":
-    """The plan that the options describe.
+) -> PlanInputs:
+    """Read the model and the machine that the options name.
 
     Raises:
-        UsageError: an option is wrong, or contradicts another, the model or the machine.
-        DoesNotFitError: no allowed split fits.
+        UsageError: an option is wrong, or the model cannot be read.
     """
     from hetctl.model.config import read_model_spec
-    from hetctl.planner import PlanRequest, make_plan, parse_devices, parse_split
+    from hetctl.planner import PlanRequest, parse_devices, parse_split
     from hetctl.units import parse_size
     from hetctl.workload import Workload
 
@@ -135,7 +159,7 @@ def plan_from_options(
         max_model_len=max_model_len,
     )
     spec = read_model_spec(model, dtype)
-    return make_plan(load_machine(machine), spec, workload, request)
+    return PlanInputs(load_machine(machine), spec, workload, request)
 
 
 def load_machine(path: Path | None) -> "Machine":
