@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 
 from hetctl.document import Frozen
 from hetctl.errors import UsageError
@@ -133,7 +134,7 @@ def _visible_devices(gpus: Sequence[str]) -> dict[str, str]:
 
 def _served_name(model: str, extra_args: Sequence[str]) -> str:
     """What the user named the model for clients, else the model as given."""
-    for word, following in zip(extra_args, [*extra_args[1:], ""], strict=True):
+    for word, following in pairwise((*extra_args, "")):
         if word == "--served-model-name" and following:
             return following
         if word.startswith("--served-model-name="):
