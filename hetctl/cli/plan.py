@@ -32,7 +32,7 @@ def plan(
 
     Reads the model's config.json only: nothing is loaded and nothing is started.
     """
-    found = options.plan_from_options(
+    found = options.inputs_from_options(
         model,
         split=split,
         devices=devices,
@@ -44,7 +44,7 @@ def plan(
         concurrency=concurrency,
         input_len=input_len,
         output_len=output_len,
-    )
+    ).plan()
     from hetctl.cli.console import err, out
     from hetctl.cli.plan_view import plan_view
 

@@ -1,9 +1,10 @@
 """What ``plan``, ``serve`` and ``bench`` share: the options that lead to a plan.
 
 Each option is one ``Annotated`` type, so that the three commands cannot drift apart;
-:func:`plan_from_options` is the one way from their values to a :class:`~hetctl.plan.Plan`.
+:func:`inputs_from_options` is the one way from their values to what a plan is made of.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,10 @@ import typer
 
 if TYPE_CHECKING:
     from hetctl.machine import Machine
+    from hetctl.model.spec import ModelSpec
     from hetctl.plan import Plan
+    from hetctl.planner import PlanRequest
+    from hetctl.workload import Workload
 
 _SPLIT = "Split"
 _LOAD = "Load"
@@ -22,8 +26,8 @@ Model = Annotated[
 Split = Annotated[
     str,
     typer.Option(
-        metavar="auto|none|N,N,...",
-        help="The fastest split, no split, or layers per pipeline stage.",
+        metavar="SPLIT",
+        help="auto for the fastest, none for one device, or layers per stage: 8,24.",
         rich_help_panel=_SPLIT,
     ),
 ]
@@ -31,7 +35,7 @@ Devices = Annotated[
     str | None,
     typer.Option(
         metavar="DEV,DEV,...",
-        help="Devices that may be used, in pipeline order, such as cpu,cuda:0. [default: all]",
+        help="Devices that may be used, in pipeline order, such as cpu,cuda:0 (default: all).",
         rich_help_panel=_SPLIT,
     ),
 ]
@@ -40,7 +44,7 @@ CpuRanks = Annotated[
     typer.Option(
         min=0,
         metavar="N",
-        help="CPU ranks that must be used, 0 for none. [default: where they help]",
+        help="CPU ranks that must be used, 0 for none (default: where they help).",
         rich_help_panel=_SPLIT,
     ),
 ]
@@ -55,8 +59,8 @@ GpuMemory = Annotated[
 Dtype = Annotated[
     str,
     typer.Option(
-        metavar="auto|bfloat16|float16|float32",
-        help="What the model runs in; auto is vLLM's choice.",
+        metavar="DTYPE",
+        help="bfloat16, float16 or float32 to run in, or auto for vLLM's choice.",
         rich_help_panel=_SPLIT,
     ),
 ]
@@ -65,7 +69,7 @@ MachineFile = Annotated[
     typer.Option(
         "--machine",
         metavar="FILE",
-        help="Plan for the machine that `hetctl probe --save` wrote. [default: this one]",
+        help="Plan for the machine that `hetctl probe --save` wrote (default: this one).",
         rich_help_panel=_SPLIT,
     ),
 ]
@@ -74,7 +78,7 @@ MaxModelLen = Annotated[
     typer.Option(
         min=1,
         metavar="TOKENS",
-        help="Longest context to serve. [default: the model's own, shortened to fit]",
+        help="Longest context to serve (default: the model's own, shortened to fit).",
         rich_help_panel=_LOAD,
     ),
 ]
@@ -96,7 +100,28 @@ DEFAULT_INPUT_LEN = 512
 DEFAULT_OUTPUT_LEN = 128
 
 
-def plan_from_options(
+@dataclass(frozen=True)
+class PlanInputs:
+    """All that a plan is made of."""
+
+    machine: "Machine"
+    spec: "ModelSpec"
+    workload: "Workload"
+    request: "PlanRequest"
+
+    def plan(self) -> "Plan":
+        """The plan.
+
+        Raises:
+            UsageError: the request contradicts the machine, the model or itself.
+            DoesNotFitError: no allowed split fits.
+        """
+        from hetctl.planner import make_plan
+
+        return make_plan(self.machine, self.spec, self.workload, self.request)
+
+
+def inputs_from_options(
     model: str,
     *,
     split: str = "auto",
@@ -109,15 +134,14 @@ def plan_from_options(
     concurrency: int = DEFAULT_CONCURRENCY,
     input_len: int = DEFAULT_INPUT_LEN,
     output_len: int = DEFAULT_OUTPUT_LEN,
-) -> "Plan":
-    """The plan that the options describe.
+) -> PlanInputs:
+    """What the options describe: this is where the model and the machine are read.
 
     Raises:
-        UsageError: an option is wrong, or contradicts another, the model or the machine.
-        DoesNotFitError: no allowed split fits.
+        UsageError: an option is wrong, or the model or the machine file cannot be read.
     """
     from hetctl.model.config import read_model_spec
-    from hetctl.planner import PlanRequest, make_plan, parse_devices, parse_split
+    from hetctl.planner import PlanRequest, parse_devices, parse_split
     from hetctl.units import parse_size
     from hetctl.workload import Workload
 
@@ -135,7 +159,7 @@ def plan_from_options(
         max_model_len=max_model_len,
     )
     spec = read_model_spec(model, dtype)
-    return make_plan(load_machine(machine), spec, workload, request)
+    return PlanInputs(load_machine(machine), spec, workload, request)
 
 
 def load_machine(path: Path | None) -> "Machine":
