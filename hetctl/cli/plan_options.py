@@ -1,7 +1,7 @@
 """What ``plan``, ``serve`` and ``bench`` share: the options that lead to a plan.
 
 Each option is one ``Annotated`` type, so that the three commands cannot drift apart;
-:func:`inputs_from_options` is the one way from their values to what a plan needs.
+:func:`inputs_from_options` is the one way from their values to what a plan is made of.
 """
 
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ Model = Annotated[
 Split = Annotated[
     str,
     typer.Option(
-        metavar="auto|none|N,N,...",
-        help="The fastest split, no split, or layers per pipeline stage.",
+        metavar="SPLIT",
+        help="auto for the fastest, none for one device, or layers per stage: 8,24.",
         rich_help_panel=_SPLIT,
     ),
 ]
@@ -35,7 +35,7 @@ Devices = Annotated[
     str | None,
     typer.Option(
         metavar="DEV,DEV,...",
-        help="Devices that may be used, in pipeline order, such as cpu,cuda:0. [default: all]",
+        help="Devices that may be used, in pipeline order, such as cpu,cuda:0 (default: all).",
         rich_help_panel=_SPLIT,
     ),
 ]
@@ -44,7 +44,7 @@ CpuRanks = Annotated[
     typer.Option(
         min=0,
         metavar="N",
-        help="CPU ranks that must be used, 0 for none. [default: where they help]",
+        help="CPU ranks that must be used, 0 for none (default: where they help).",
         rich_help_panel=_SPLIT,
     ),
 ]
@@ -59,8 +59,8 @@ GpuMemory = Annotated[
 Dtype = Annotated[
     str,
     typer.Option(
-        metavar="auto|bfloat16|float16|float32",
-        help="What the model runs in; auto is vLLM's choice.",
+        metavar="DTYPE",
+        help="bfloat16, float16 or float32 to run in, or auto for vLLM's choice.",
         rich_help_panel=_SPLIT,
     ),
 ]
@@ -69,7 +69,7 @@ MachineFile = Annotated[
     typer.Option(
         "--machine",
         metavar="FILE",
-        help="Plan for the machine that `hetctl probe --save` wrote. [default: this one]",
+        help="Plan for the machine that `hetctl probe --save` wrote (default: this one).",
         rich_help_panel=_SPLIT,
     ),
 ]
@@ -78,7 +78,7 @@ MaxModelLen = Annotated[
     typer.Option(
         min=1,
         metavar="TOKENS",
-        help="Longest context to serve. [default: the model's own, shortened to fit]",
+        help="Longest context to serve (default: the model's own, shortened to fit).",
         rich_help_panel=_LOAD,
     ),
 ]
@@ -102,7 +102,7 @@ DEFAULT_OUTPUT_LEN = 128
 
 @dataclass(frozen=True)
 class PlanInputs:
-    """What the options describe: all that a plan is computed from."""
+    """All that a plan is made of."""
 
     machine: "Machine"
     spec: "ModelSpec"
@@ -113,7 +113,7 @@ class PlanInputs:
         """The plan.
 
         Raises:
-            UsageError: the options contradict the model or the machine.
+            UsageError: the request contradicts the machine, the model or itself.
             DoesNotFitError: no allowed split fits.
         """
         from hetctl.planner import make_plan
@@ -135,10 +135,10 @@ def inputs_from_options(
     input_len: int = DEFAULT_INPUT_LEN,
     output_len: int = DEFAULT_OUTPUT_LEN,
 ) -> PlanInputs:
-    """Read the model and the machine that the options name.
+    """What the options describe: this is where the model and the machine are read.
 
     Raises:
-        UsageError: an option is wrong, or the model cannot be read.
+        UsageError: an option is wrong, or the model or the machine file cannot be read.
     """
     from hetctl.model.config import read_model_spec
     from hetctl.planner import PlanRequest, parse_devices, parse_split

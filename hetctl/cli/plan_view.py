@@ -1,11 +1,10 @@
 """How a plan looks in a terminal, from 80 columns on."""
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from hetctl.plan import Alternative, Plan, RankPlan
+from hetctl.plan import Alternative, Plan, Prediction, RankPlan
 from hetctl.probe.cpu_list import format_cpu_list
 from hetctl.units import format_bytes, format_duration
 
@@ -34,7 +33,7 @@ def _title(plan: Plan) -> Text:
 def _ranks(plan: Plan) -> Table:
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
     table.add_column("rank", justify="right", no_wrap=True)
-    table.add_column("device")
+    table.add_column("device", no_wrap=True)
     table.add_column("layers", no_wrap=True)
     table.add_column("weights", justify="right", no_wrap=True)
     table.add_column("KV cache", justify="right", no_wrap=True)
@@ -73,15 +72,22 @@ def _memory(rank: RankPlan) -> Text:
     return Text.assemble(
         ("█" * filled, style),
         ("░" * (_BAR_CELLS - filled), "dim"),
-        f" {format_bytes(rank.used_bytes)} of {format_bytes(rank.memory_limit_bytes)}",
+        f" {_of(rank.used_bytes, rank.memory_limit_bytes)}",
     )
+
+
+def _of(used: int, limit: int) -> str:
+    """``9.3 of 126 GiB``: the unit once where both have the same."""
+    number, unit = format_bytes(used).split()
+    whole = format_bytes(limit)
+    return f"{number} of {whole}" if whole.endswith(f" {unit}") else f"{number} {unit} of {whole}"
 
 
 def _prediction(plan: Plan) -> Text:
     found, load = plan.prediction, plan.workload
     text = Text.assemble(
-        "\nPredicted: ",
-        (f"{found.output_tokens_per_s:,.0f} tokens/s", "bold"),
+        "\nEstimated: " if found.rates == "estimate" else "\nPredicted: ",
+        (f"{_throughput(found)} tokens/s", "bold"),
         f", first token after {format_duration(found.ttft_s)}, "
         f"then {format_duration(found.tpot_s)} per token",
         f"\n{load.concurrency} requests of {load.input_len} + {load.output_len} tokens at once; "
@@ -91,25 +97,28 @@ def _prediction(plan: Plan) -> Text:
     return text
 
 
-def _bullet(sentence: str) -> Padding:
+def _throughput(found: Prediction) -> str:
+    rate = found.output_tokens_per_s
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
+
+
+def _bullet(sentence: str) -> Table:
     grid = Table.grid(padding=(0, 1))
     grid.add_row("-", Text(sentence))
-    return Padding(grid, (0, 0))
+    return grid
 
 
 def _alternatives(found: tuple[Alternative, ...]) -> Table:
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
     table.add_column("instead")
     table.add_column("tokens/s", justify="right", no_wrap=True)
-    table.add_column("per token", justify="right", no_wrap=True)
     table.add_column("why not")
     for item in found:
         speed = item.prediction
         name, _, why = item.reason.partition(": ")
         table.add_row(
             name,
-            f"{speed.output_tokens_per_s:,.0f}" if speed else "-",
-            format_duration(speed.tpot_s) if speed else "-",
+            _throughput(speed) if speed else "-",
             why,
             style="" if item.feasible else "dim",
         )

@@ -169,9 +169,16 @@ def _config_from_hub(name: str) -> Path:
 
 
 def _download(name: str, filename: str) -> Path:
+    """The cached file if there is one, else the hub's: sizes do not change between revisions."""
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.utils.logging import set_verbosity_error
 
-    return Path(hf_hub_download(name, filename))
+    set_verbosity_error()  # Each of its retries is a warning; the outcome is one error of ours.
+    try:
+        return Path(hf_hub_download(name, filename, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return Path(hf_hub_download(name, filename))
 
 
 def _read_json(path: Path) -> dict[str, Any]:

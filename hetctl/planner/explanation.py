@@ -1,6 +1,7 @@
 """Sentences for people: why this plan, and why not the others."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 
 from hetctl.plan import Alternative
 from hetctl.planner.cost import decode_weight_bytes
@@ -14,6 +15,8 @@ from hetctl.workload import Workload
 
 # A model of rates is not good to a few per cent: such a lead is not worth a number.
 _ABOUT_EQUAL = 1.05
+
+_MOST_STAGES_TO_SPELL = 3
 
 
 def explain(
@@ -193,12 +196,32 @@ def _name(placement: Placement) -> str:
     devices = tuple(stage.device for stage in placement.stages)
     if len(devices) == 1:
         return f"{devices[0].label} alone"
+    if len(devices) > _MOST_STAGES_TO_SPELL:
+        return f"a pipeline over {_names(devices)}"
     split = "+".join(map(str, placement.split))
     return f"{split} layers on {_names(devices)}"
 
 
 def _names(devices: Sequence[Device]) -> str:
-    return " + ".join(device.label for device in devices)
+    """``cpu (node 0) + cuda:0-6``: runs of like devices together."""
+    names = []
+    for kind, group in groupby(devices, key=lambda device: device.kind):
+        members = list(group)
+        if len(members) == 1:
+            names.append(members[0].label)
+        elif kind == "cuda":
+            names.append("cuda:" + _numbers(int(d.name.removeprefix("cuda:")) for d in members))
+        else:
+            nodes = _numbers({d.numa_node for d in members if d.numa_node is not None})
+            names.append(f"{len(members)} CPU ranks (node {nodes})")
+    return " + ".join(names)
+
+
+def _numbers(found: Iterable[int]) -> str:
+    numbers = sorted(found)
+    if len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1:
+        return f"{numbers[0]}-{numbers[-1]}"
+    return ",".join(map(str, numbers))
 
 
 def _times(ratio: float) -> str:

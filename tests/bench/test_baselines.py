@@ -58,7 +58,9 @@ SPEC = ModelSpec(
     head_dim=128,
     embedding_bytes=1,
     head_bytes=1,
+    activation_bytes_per_token=1,
     parameters=8_000_000_000,
+    active_parameters=8_000_000_000,
 )
 TIGHT = sample.plan(sample.rank(0, "cpu", (0, 8), 32), sample.rank(1, "cuda:0", (8, 32), 16))
 TWO_CPUS = sample.plan(sample.rank(0, "cpu", (0, 16), 32), sample.rank(1, "cpu", (16, 32), 32))

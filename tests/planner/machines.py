@@ -57,7 +57,7 @@ def machine(gpus: int | list[Gpu] = 1, nodes: int | list[NumaNode] = 1, **change
     )
 
 
-def model(layers: int = 32, layer_bytes: int = 436_224_000, **changes: Any) -> ModelSpec:
+def model(count: int = 32, layer_bytes: int = 436_224_000, **changes: Any) -> ModelSpec:
     """An 8B-shaped Llama in bfloat16 unless told otherwise."""
     layer = LayerSpec(
         weight_bytes=layer_bytes,
@@ -69,7 +69,7 @@ def model(layers: int = 32, layer_bytes: int = 436_224_000, **changes: Any) -> M
         "name": "test-8b",
         "architecture": "LlamaForCausalLM",
         "dtype": "bfloat16",
-        "layers": (layer,) * layers,
+        "layers": (layer,) * count,
         "hidden_size": 4096,
         "vocab_size": 128256,
         "max_model_len": 131072,

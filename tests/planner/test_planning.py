@@ -1,0 +1,376 @@
+"""Plans: what is chosen, what is refused, and that the chosen is the best there is."""
+
+from itertools import combinations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hetctl.errors import DoesNotFitError, UsageError
+from hetctl.machine import Machine
+from hetctl.model.spec import LayerSpec, ModelSpec
+from hetctl.plan import Plan
+from hetctl.planner import PlanRequest, make_plan
+from hetctl.planner.inventory import take_inventory
+from hetctl.planner.placement import Placer
+from hetctl.units import GIB
+from hetctl.workload import Workload
+from tests.planner.machines import figure, gpu, machine, model, node
+
+LOAD = Workload()
+
+
+def plan_of(machine: Machine, spec: ModelSpec | None = None, **request: object) -> Plan:
+    return make_plan(machine, spec or model(), LOAD, PlanRequest(**request))  # type: ignore[arg-type]
+
+
+def test_a_model_that_fits_runs_on_the_gpu_alone() -> None:
+    plan = plan_of(machine(gpus=1))
+    assert (plan.strategy, plan.split, plan.devices) == ("gpu", (32,), ("cuda:0",))
+    assert "fits cuda:0" in plan.explanation[0]
+    assert "faster than" in plan.explanation[0]
+
+
+def test_what_the_gpu_cannot_hold_goes_to_the_cpu_and_no_more() -> None:
+    plan = plan_of(machine(gpus=1), gpu_memory_bytes=12 * GIB)
+    assert plan.strategy == "pipeline"
+    on_gpu = next(rank for rank in plan.ranks if rank.device == "cuda:0")
+    # One more layer would not fit: layers are 416 MiB and their KV cache 64 MiB.
+    assert on_gpu.memory_limit_bytes - on_gpu.used_bytes < 480 * 2**20
+    assert "does not fit cuda:0 (it needs 18" in plan.explanation[0]
+    assert any("of weights on the CPU takes" in sentence for sentence in plan.explanation)
+
+
+def test_without_gpus_one_numa_node_is_enough() -> None:
+    plan = plan_of(machine(gpus=0, nodes=2))
+    assert (plan.strategy, plan.devices) == ("cpu", ("cpu",))
+
+
+def test_numa_nodes_share_what_one_cannot_hold() -> None:
+    plan = plan_of(machine(gpus=0, nodes=[node(0, gib=16), node(1, gib=16)]))
+    assert plan.strategy == "cpu"
+    assert [rank.numa_node for rank in plan.ranks] == [0, 1]
+
+
+def test_like_gpus_are_filled_evenly() -> None:
+    plan = plan_of(machine(gpus=[gpu(0, gib=16), gpu(1, gib=16)], nodes=0))
+    assert plan.split == (16, 16)
+
+
+def test_no_rank_exceeds_its_limit_and_all_layers_are_placed_once() -> None:
+    for gpus, nodes, memory in [(1, 1, 12), (2, 2, 6), (1, 2, 4), (2, 1, 24)]:
+        plan = plan_of(machine(gpus, nodes), gpu_memory_bytes=memory * GIB)
+        assert all(rank.used_bytes <= rank.memory_limit_bytes for rank in plan.ranks)
+        ends = [0, *(rank.layers[1] for rank in plan.ranks)]
+        assert [rank.layers[0] for rank in plan.ranks] == ends[:-1]
+        assert ends[-1] == 32
+
+
+@pytest.mark.parametrize("layers_first", [True, False])
+def test_devices_are_used_in_the_order_given(layers_first: bool) -> None:
+    order = ("cpu", "cuda:0") if layers_first else ("cuda:0", "cpu")
+    plan = plan_of(machine(), devices=order, gpu_memory_bytes=12 * GIB)
+    assert plan.devices == order
+
+
+def test_a_given_split_is_kept_and_compared() -> None:
+    plan = plan_of(machine(), split=(8, 24))
+    assert plan.split == (8, 24)
+    assert "asked for; cuda:0 alone would be" in plan.explanation[0]
+    assert any(a.feasible and a.devices == ("cuda:0",) for a in plan.alternatives)
+
+
+def test_a_given_split_needs_no_more_devices_than_stages() -> None:
+    assert plan_of(machine(gpus=2, nodes=2), split=(32,)).devices == ("cuda:0",)
+
+
+def test_no_split_prefers_the_gpu_and_falls_back_to_the_cpu() -> None:
+    assert plan_of(machine(), split="none").devices == ("cuda:0",)
+    plan = plan_of(machine(), split="none", gpu_memory_bytes=12 * GIB)
+    assert plan.devices == ("cpu",)
+
+
+def test_cpu_ranks_on_one_node_split_its_cores() -> None:
+    plan = plan_of(machine(gpus=0), split=(16, 16))
+    first, second = (set(rank.cpus) for rank in plan.ranks)
+    assert len(first) == len(second) == 7  # of 16, one is the engine's and one remains
+    assert not first & second
+    limits = {rank.memory_limit_bytes for rank in plan.ranks}
+    assert limits == {63 * GIB}  # half of 128 GiB less the reserve
+
+
+def test_cpu_ranks_that_are_asked_for_are_all_used() -> None:
+    plan = plan_of(machine(gpus=1), cpu_ranks=2)
+    assert plan.devices.count("cpu") == 2
+    assert "As asked for" in plan.explanation[0]
+    assert plan_of(machine(), cpu_ranks=0, gpu_memory_bytes=20 * GIB).devices == ("cuda:0",)
+
+
+def test_threads_take_one_sibling_of_each_core_and_leave_a_core() -> None:
+    assert plan_of(machine(gpus=0)).ranks[0].cpus == tuple(range(1, 16))
+    two = machine(gpus=0, nodes=[node(0, cores=2)])
+    assert plan_of(two).ranks[0].cpus == (0, 1)
+
+
+def test_threads_stay_within_the_cgroups_cpu_quota() -> None:
+    assert len(plan_of(machine(gpus=0, cpu_quota=4.0)).ranks[0].cpus) == 4
+
+
+def test_block_size_is_the_cpus_as_soon_as_one_takes_part() -> None:
+    assert plan_of(machine()).block_size == 16
+    assert plan_of(machine(), split=(16, 16)).block_size == 128
+
+
+def test_the_smallest_cache_decides_how_many_tokens_there_are() -> None:
+    plan = plan_of(machine(gpus=[gpu(0, gib=24), gpu(1, gib=48)], nodes=0), split=(16, 16))
+    per_token = 16 * 4096
+    for rank in plan.ranks:
+        assert rank.kv_cache_bytes == pytest.approx(plan.kv_cache_tokens * per_token, rel=1e-3)
+    assert plan.kv_cache_tokens >= LOAD.concurrency * plan.max_model_len
+
+
+def test_a_tied_embedding_is_on_the_first_and_the_last_stage() -> None:
+    size = 2 * 128256 * 4096
+    tied = model(tied_embeddings=True, tied_bytes=size)
+    two = plan_of(machine(), tied, split=(16, 16))
+    one = plan_of(machine(), tied)
+    assert sum(rank.weight_bytes for rank in two.ranks) == one.ranks[0].weight_bytes + size
+
+
+def test_the_context_is_shortened_to_fit_and_said() -> None:
+    plan = plan_of(machine())
+    assert LOAD.input_len + LOAD.output_len < plan.max_model_len < 131072
+    assert any(f"{plan.max_model_len:,} of the model's 131,072" in s for s in plan.explanation)
+
+
+def test_the_models_own_context_is_served_where_it_fits() -> None:
+    plan = plan_of(machine(gpus=[gpu(gib=80)]), model(max_model_len=4096))
+    assert plan.max_model_len == 4096
+    assert not any("context" in sentence for sentence in plan.explanation)
+
+
+def test_a_given_context_is_served_or_refused() -> None:
+    load = Workload(max_model_len=3000)
+    assert make_plan(machine(), model(), load).max_model_len == 3000
+    with pytest.raises(DoesNotFitError, match=r"--max-model-len \d+ would fit"):
+        make_plan(machine(nodes=0), model(), Workload(max_model_len=32768))
+
+
+def test_a_sliding_window_needs_less_cache() -> None:
+    window = model().layers[0].model_copy(update={"sliding_window": 128})
+    load = Workload(max_model_len=16384)
+    full = make_plan(machine(nodes=0, gpus=[gpu(gib=60)]), model(), load)
+    short = make_plan(machine(nodes=0, gpus=[gpu(gib=60)]), model(layers=(window,) * 32), load)
+    assert short.kv_cache_tokens > 2 * full.kv_cache_tokens
+
+
+def test_more_requests_touch_more_experts() -> None:
+    layer = LayerSpec(
+        weight_bytes=200_000_000,
+        decode_weight_bytes=50_000_000,
+        flops_per_token=50_000_000,
+        kv_bytes_per_token=4096,
+        experts=8,
+        experts_per_token=2,
+    )
+    spec = model(layers=(layer,) * 32)
+    times = [
+        make_plan(machine(), spec, Workload(concurrency=n)).ranks[0].decode_step_s
+        for n in (1, 2, 32)
+    ]
+    assert times[0] < times[1] < times[2]
+    assert times[2] < 4.5 * times[0]
+
+
+def test_throughput_and_latency_agree() -> None:
+    load = Workload(concurrency=4)
+    plan = make_plan(machine(), model(), load)
+    found = plan.prediction
+    prefill = sum(rank.prefill_s for rank in plan.ranks)
+    # A request of O tokens ends after its prefill and O steps that others' prefills stretch.
+    per_request = prefill + load.output_len * found.tpot_s
+    assert found.output_tokens_per_s == pytest.approx(4 * load.output_len / per_request)
+
+
+def test_estimated_rates_mark_the_prediction() -> None:
+    vague = gpu(memory_read_bytes_per_s=figure(2e12, "estimate"))
+    plan = plan_of(machine(gpus=[vague]))
+    assert plan.prediction.rates == "estimate"
+    assert any("estimates" in sentence for sentence in plan.explanation)
+    assert plan_of(machine()).prediction.rates == "measured"
+
+
+def test_every_plan_lists_the_strategies_that_it_is_not() -> None:
+    plan = plan_of(machine(gpus=2, nodes=2), gpu_memory_bytes=6 * GIB)
+    reasons = [a.reason.split(":")[0] for a in plan.alternatives]
+    assert reasons == [
+        "One GPU",
+        "GPUs in a pipeline",
+        "One CPU rank",
+        "CPU ranks in a pipeline",
+    ]
+    assert [a.feasible for a in plan.alternatives] == [False, False, True, True]
+    assert all((a.prediction is not None) == a.feasible for a in plan.alternatives)
+
+
+def test_a_plan_survives_its_json() -> None:
+    plan = plan_of(machine(), split=(8, 24))
+    assert Plan.parse(plan.to_json(), "test") == plan
+
+
+def test_nothing_fits_says_what_each_device_has() -> None:
+    small = machine(gpus=[gpu(gib=4)], nodes=[node(gib=8)])
+    with pytest.raises(DoesNotFitError) as caught:
+        plan_of(small)
+    text = str(caught.value)
+    assert "15.0 GiB for weights" in text
+    assert "cuda:0 can give 3.6 GiB" in text
+    assert "cpu (node 0) can give 6.0 GiB" in text
+
+
+def test_a_given_split_that_does_not_fit_names_the_rank() -> None:
+    with pytest.raises(DoesNotFitError, match=r"cuda:0 would need .* layers 0 to 29"):
+        plan_of(machine(), split=(30, 2), devices=("cuda:0", "cpu"), gpu_memory_bytes=8 * GIB)
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"split": (8, 25)}, "places 33 layers, but test-8b has 32"),
+        ({"split": (8, 8, 16)}, r"3 stages, but there are 2 devices .* --cpu-ranks 2"),
+        ({"split": (16, 16), "cpu_ranks": 0}, "2 stages, but there are 1 devices"),
+        ({"split": (32,), "cpu_ranks": 2}, "fewer than the 2 CPU ranks"),
+        ({"devices": ("cuda:3",)}, "cuda:3, but this machine has cuda:0"),
+        ({"devices": ("cuda:0",), "cpu_ranks": 1}, "contradicts --devices"),
+        ({"devices": ("cpu", "cpu"), "cpu_ranks": 1}, "names cpu 2 times"),
+        ({"cpu_ranks": 33}, "33 CPU ranks are more than the 32 layers"),
+        ({"cpu_ranks": 17}, "17 CPU ranks need 17 cores on NUMA node 0, and 15"),
+        ({"gpu_memory_bytes": 99 * GIB}, "99.0 GiB is more than the GPUs have"),
+        ({"devices": ("cpu",), "cpu_ranks": 0}, "no device to run on"),
+    ],
+)
+def test_impossible_requests_are_one_sentence(request_: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        plan_of(machine(), **request_)
+
+
+@pytest.mark.parametrize(
+    ("load", "message"),
+    [
+        (Workload(max_model_len=200_000), "200000 is more than the 131072 tokens"),
+        (Workload(max_model_len=600), "512 [+] 128 tokens do not fit in --max-model-len 600"),
+        (Workload(input_len=131072), "do not fit in the 131072 tokens of test-8b"),
+    ],
+)
+def test_impossible_loads_are_one_sentence(load: Workload, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        make_plan(machine(), model(), load)
+
+
+@pytest.mark.parametrize(
+    "field", ["memory_read_bytes_per_s", "matmul_bf16_flops", "host_to_device_bytes_per_s"]
+)
+def test_a_missing_gpu_rate_is_named(field: str) -> None:
+    with pytest.raises(UsageError, match=f"gpus.0.{field}"):
+        plan_of(machine(gpus=[gpu(**{field: None})]))
+
+
+def test_a_missing_cpu_rate_is_named_where_the_cpu_may_be_used() -> None:
+    blind = machine(nodes=[node(matmul_bf16_flops=None)])
+    with pytest.raises(UsageError, match=r"numa_nodes\.0\.matmul_bf16_flops"):
+        plan_of(blind)
+    assert plan_of(blind, devices=("cuda:0",)).devices == ("cuda:0",)
+
+
+def test_a_gpu_too_old_for_bfloat16_is_refused_with_the_remedy() -> None:
+    old = machine(gpus=[gpu(compute_capability=(7, 5))])
+    with pytest.raises(UsageError, match="--dtype float16"):
+        plan_of(old)
+    assert plan_of(old, model(dtype="float16")).strategy == "gpu"
+
+
+@st.composite
+def small_problems(draw: st.DrawFn) -> tuple[Machine, ModelSpec]:
+    """Unlike layers (experts, windows, sizes) on machines of up to 2 + 2 devices."""
+    kinds = [
+        LayerSpec(
+            weight_bytes=draw(st.integers(1, 4)) * GIB // 2,
+            decode_weight_bytes=GIB // 4,
+            flops_per_token=draw(st.integers(1, 8)) * 10**8,
+            kv_bytes_per_token=draw(st.integers(1, 8)) * 4096,
+            sliding_window=draw(st.sampled_from([None, 128])),
+            experts=draw(st.sampled_from([0, 8])),
+            experts_per_token=2,
+        )
+        for _ in range(2)
+    ]
+    layers = tuple(draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=5)))
+    spec = model(
+        layers=layers,
+        vocab_size=32000,
+        embeddings_on_every_stage=draw(st.booleans()),
+        embedding_bytes=GIB // 2,
+        head_bytes=GIB // 2,
+    )
+    gpus = [
+        gpu(i, gib=draw(st.integers(3, 10)), read=draw(st.sampled_from([1e12, 2e12])))
+        for i in range(draw(st.integers(0, 2)))
+    ]
+    fewest = 0 if gpus else 1
+    nodes = [
+        node(i, gib=draw(st.integers(4, 12)), cores=draw(st.integers(1, 4)))
+        for i in range(draw(st.integers(fewest, 2)))
+    ]
+    return machine(gpus, nodes), spec
+
+
+@settings(max_examples=60, deadline=None)
+@given(small_problems())
+def test_no_split_of_any_devices_beats_the_plan(problem: tuple[Machine, ModelSpec]) -> None:
+    where, spec = problem
+    load = Workload(input_len=64, output_len=32, max_model_len=512)
+    inventory = take_inventory(where, spec, PlanRequest())
+    layers = len(spec.layers)
+    best = None
+    placer = Placer(spec, load, 512)
+    for order in inventory.orders:
+        for used in range(1, len(order) + 1):
+            for devices in combinations(order, used):
+                for cuts in combinations(range(1, layers), used - 1):
+                    bounds = (0, *cuts, layers)
+                    split = [bounds[i + 1] - bounds[i] for i in range(used)]
+                    found = placer.assigned(devices, split)
+                    if found and (best is None or found.objective_s < best):
+                        best = found.objective_s
+    try:
+        plan = make_plan(where, spec, load)
+    except DoesNotFitError:
+        # Windows keep what is in flight on all stages that there could be, so the few may fit
+        # what the plan, made for more, does not claim.
+        assert best is None or any(layer.sliding_window for layer in spec.layers)
+        return
+    objective = load.concurrency / plan.prediction.output_tokens_per_s
+    assert best is not None
+    if not any(layer.sliding_window for layer in spec.layers):
+        assert objective == pytest.approx(best)
+    else:
+        assert objective >= best * (1 - 1e-9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(small_problems())
+def test_both_device_orders_are_considered(problem: tuple[Machine, ModelSpec]) -> None:
+    where, spec = problem
+    load = Workload(input_len=64, output_len=32, max_model_len=512)
+    try:
+        best = make_plan(where, spec, load)
+    except DoesNotFitError:
+        return
+    names = [f"cuda:{g.index}" for g in where.gpus] + ["cpu"] * bool(where.numa_nodes)
+    for order in (names, names[-1:] + names[:-1]):
+        try:
+            other = make_plan(where, spec, load, PlanRequest(devices=tuple(order)))
+        except DoesNotFitError:
+            continue
+        rate = other.prediction.output_tokens_per_s
+        assert rate <= best.prediction.output_tokens_per_s * (1 + 1e-9)
