@@ -11,7 +11,7 @@ from tests.e2e.engine import ServeProcess, left_behind, shared_memory
 
 pytestmark = pytest.mark.engine
 
-OPTIONS = "--split 2,6 --max-model-len 512 --concurrency 4 --input-len 64 --output-len 32".split()
+OPTIONS = ("--split 2,6 --max-model-len 512 --concurrency 4 --input-len 64 --output-len 32",)
 
 # A vLLM plugin of the test's own: the last stage raises once a file exists.
 PLUGIN = """
@@ -59,7 +59,7 @@ def test_a_rank_that_raises_ends_the_server_with_its_own_error(
 ) -> None:
     env, trigger = failing_plugin
     before = shared_memory()
-    with ServeProcess(demo_model, tuple(OPTIONS), tmp_path / "log", env) as server:
+    with ServeProcess(demo_model, OPTIONS, tmp_path / "log", env) as server:
         assert len(server.complete([1, 2, 3], 4)) == 4
         trigger.touch()
         with pytest.raises((urllib.error.URLError, OSError)):
@@ -73,7 +73,7 @@ def test_a_rank_that_raises_ends_the_server_with_its_own_error(
 
 def test_a_rank_that_is_killed_ends_the_server(demo_model: Path, tmp_path: Path) -> None:
     before = shared_memory()
-    with ServeProcess(demo_model, tuple(OPTIONS), tmp_path / "log") as server:
+    with ServeProcess(demo_model, OPTIONS, tmp_path / "log") as server:
         server.ranks()[0].kill()
         code, said, seconds = wait_for_end(server, 60)
     assert code == 1
@@ -83,7 +83,7 @@ def test_a_rank_that_is_killed_ends_the_server(demo_model: Path, tmp_path: Path)
 
 
 def test_hetctl_itself_killed_leaves_no_server(demo_model: Path, tmp_path: Path) -> None:
-    with ServeProcess(demo_model, tuple(OPTIONS), tmp_path / "log") as server:
+    with ServeProcess(demo_model, OPTIONS, tmp_path / "log") as server:
         server.process.kill()
         server.process.wait(10)
         deadline = time.monotonic() + 40
