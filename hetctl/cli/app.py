@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from hetctl import __version__
+from hetctl.cli import kernels
 from hetctl.errors import EXIT_INTERRUPTED, HetctlError
 
 app = typer.Typer(
@@ -15,6 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(kernels.app)
 
 
 def _version(value: bool) -> None:
