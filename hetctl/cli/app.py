@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from hetctl import __version__
-from hetctl.cli import kernels
+from hetctl.cli import kernels, model
 from hetctl.errors import EXIT_INTERRUPTED, HetctlError
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(kernels.app)
+app.add_typer(model.app)
 
 
 def _version(value: bool) -> None:
