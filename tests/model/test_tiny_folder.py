@@ -85,17 +85,33 @@ def test_a_place_that_cannot_be_written_is_an_error_in_one_sentence(tmp_path: Pa
         write_tiny(tmp_path / "file" / "model")
 
 
-def test_an_interrupted_copy_leaves_no_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(self: Path, target: Path) -> None:
+@pytest.fixture
+def _interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C comes when the tokenizer is put in place."""
+    place = Path.replace
+
+    def interrupted(self: Path, target: Path) -> Path:
         if target.name == "tokenizer.json":
             raise KeyboardInterrupt
+        return place(self, target)
 
     monkeypatch.setattr(Path, "replace", interrupted)
+
+
+@pytest.mark.usefixtures("_interrupted")
+def test_an_interrupted_copy_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_tiny(tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("_interrupted")
+def test_an_interrupted_copy_into_an_empty_folder_cannot_be_taken_for_a_model(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        write_tiny(tmp_path)
+    assert set(contents(tmp_path)) < NAMES - {"config.json"}
 
 
 def test_the_command_names_the_folder(tmp_path: Path) -> None:
