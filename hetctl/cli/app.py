@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from hetctl import __version__
-from hetctl.cli import kernels
+from hetctl.cli import kernels, model
 from hetctl.cli.bench import bench
 from hetctl.cli.plan import plan
 from hetctl.cli.probe import probe
@@ -21,6 +21,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(kernels.app)
+app.add_typer(model.app)
 
 
 def _version(value: bool) -> None:
