@@ -11,6 +11,7 @@ from hetctl.cli.bench import bench
 from hetctl.cli.plan import plan
 from hetctl.cli.probe import probe
 from hetctl.cli.report import report
+from hetctl.cli.serve import serve
 from hetctl.errors import EXIT_INTERRUPTED, HetctlError
 
 app = typer.Typer(
@@ -20,7 +21,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(kernels.app)
 
 
 def _version(value: bool) -> None:
@@ -39,10 +39,12 @@ def _root(
     pass
 
 
+app.command()(probe)
 app.command()(plan)
+app.command()(serve)
 app.command()(bench)
 app.command()(report)
-app.command()(probe)
+app.add_typer(kernels.app)
 
 
 def main() -> None:

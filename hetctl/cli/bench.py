@@ -3,21 +3,25 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hetctl.errors import EXIT_INTERRUPTED, HetctlError, UsageError
+from hetctl.cli import plan_options as options
+from hetctl.errors import EXIT_INTERRUPTED, UsageError
 
 if TYPE_CHECKING:
+    from hetctl.bench.baselines import Alone
     from hetctl.bench.compare import TimeLimits
     from hetctl.bench.results import Configuration, Load, Results, Skipped
     from hetctl.bench.server import ServerFactory
     from hetctl.machine import Machine
+    from hetctl.plan import Plan
 
 _PROMPTS_PER_SLOT = 4
 """Default number of prompts for each concurrent request: enough turns to reach a steady
@@ -35,13 +39,19 @@ class Prepared:
 
 
 def bench(
-    model: Annotated[str, typer.Argument(help="Model folder or hub id.")],
+    model: options.Model,
     compare: Annotated[
         bool, typer.Option("--compare", help="Measure the baselines that can run here, too.")
     ] = False,
-    input_len: Annotated[int, typer.Option(min=1, help="Tokens of each prompt.")] = 512,
-    output_len: Annotated[int, typer.Option(min=1, help="Tokens generated per request.")] = 128,
-    concurrency: Annotated[int, typer.Option(min=1, help="Requests in flight at most.")] = 8,
+    split: options.Split = "auto",
+    devices: options.Devices = None,
+    cpu_ranks: options.CpuRanks = None,
+    gpu_memory: options.GpuMemory = None,
+    dtype: options.Dtype = "auto",
+    max_model_len: options.MaxModelLen = None,
+    concurrency: options.Concurrency = options.DEFAULT_CONCURRENCY,
+    input_len: options.InputLen = options.DEFAULT_INPUT_LEN,
+    output_len: options.OutputLen = options.DEFAULT_OUTPUT_LEN,
     num_prompts: Annotated[
         int | None,
         typer.Option(min=1, help=f"Requests per run [default: {_PROMPTS_PER_SLOT}x concurrency]."),
@@ -80,15 +90,68 @@ def bench(
     )
     folder = out or Path(f"hetctl-bench-{datetime.now():%Y%m%d-%H%M%S}")
     refuse_to_overwrite(folder)
-    prepared = _prepare(model, load, compare)
+    inputs = options.inputs_from_options(
+        model,
+        split=split,
+        devices=devices,
+        cpu_ranks=cpu_ranks,
+        gpu_memory=gpu_memory,
+        dtype=dtype,
+        max_model_len=max_model_len or input_len + output_len,
+        concurrency=concurrency,
+        input_len=input_len,
+        output_len=output_len,
+    )
+    prepared = _prepare(inputs, compare)
     measure(model, load, prepared, repeats, folder, TimeLimits(ready_timeout, load_timeout))
 
 
-def _prepare(model: str, load: "Load", compare: bool) -> Prepared:
-    """Plan the model and its baselines for this load."""
-    raise HetctlError(
-        f"Cannot benchmark {model}: this build of hetctl bench is not connected to the planner."
+def _prepare(inputs: options.PlanInputs, compare: bool) -> Prepared:
+    """Plan the model and, to compare, the baselines; make ready what servers need."""
+    from hetctl.bench.baselines import Planning, baselines, plan_configuration
+    from hetctl.bench.results import Configuration, Skipped
+    from hetctl.cli.activity import activity
+    from hetctl.launch.command import gpu_only_command, launch_command
+    from hetctl.launch.port import free_port
+    from hetctl.launch.preflight import prepare_runtime
+    from hetctl.launch.server import Server
+
+    host, port = "127.0.0.1", free_port()
+    planning = Planning(
+        plan_alone=partial(_plan_alone, inputs),
+        command=lambda plan, args: launch_command(plan, host=host, port=port, extra_args=args),
+        offload_command=lambda plan, args: gpu_only_command(
+            plan, host=host, port=port, extra_args=args
+        ),
     )
+    plan = inputs.plan()
+    others = baselines(plan, inputs.machine, inputs.spec, planning) if compare else []
+    configurations = (
+        plan_configuration(plan, planning),
+        *(entry for entry in others if isinstance(entry, Configuration)),
+    )
+    with activity() as say:
+        for configuration in configurations:
+            if configuration.plan is not None:
+                prepare_runtime(configuration.plan, say)
+    return Prepared(
+        machine=inputs.machine,
+        configurations=configurations,
+        skipped=tuple(entry for entry in others if isinstance(entry, Skipped)),
+        server_factory=Server,
+    )
+
+
+def _plan_alone(inputs: options.PlanInputs, kind: "Alone") -> "Plan":
+    """The same model and load on one rank of a kind."""
+    device = "cpu" if kind == "cpu" else "cuda:0"
+    request = replace(
+        inputs.request,
+        split="none",
+        devices=(device,),
+        cpu_ranks=1 if kind == "cpu" else 0,
+    )
+    return replace(inputs, request=request).plan()
 
 
 def refuse_to_overwrite(folder: Path) -> None:

@@ -3,12 +3,26 @@
 import shlex
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 
 from hetctl.document import Frozen
+from hetctl.errors import UsageError
 from hetctl.launch.rank_map import rank_map_of
 from hetctl.plan import Plan
+from vllm_hetero import env
 
-NO_GPU = "-1"
+CPU = "cpu"
+_NO_GPU = "-1"
+
+_OWN_OPTIONS = {
+    "--host": "hetctl's --host",
+    "--port": "hetctl's --port",
+    "--pipeline-parallel-size": "--split",
+    "-pp": "--split",
+    "--max-model-len": "hetctl's --max-model-len",
+    "--dtype": "hetctl's --dtype",
+}
+"""Options of ``vllm serve`` that the plan decides, and what to use instead."""
 
 
 class LaunchCommand(Frozen):
@@ -36,21 +50,14 @@ class LaunchCommand(Frozen):
 def launch_command(
     plan: Plan, *, host: str, port: int, extra_args: Sequence[str] = ()
 ) -> LaunchCommand:
-    """The server that runs ``plan``; ``extra_args`` go to ``vllm serve`` last and win."""
+    """The server that runs ``plan``; ``extra_args`` go to ``vllm serve`` last and win.
+
+    Raises:
+        UsageError: ``extra_args`` name an option that hetctl itself must know.
+    """
+    _refuse_own_options(extra_args)
     return LaunchCommand(
-        argv=(
-            sys.executable,
-            "-m",
-            "vllm.entrypoints.cli.main",
-            "serve",
-            plan.model,
-            *_engine_arguments(plan),
-            "--host",
-            host,
-            "--port",
-            str(port),
-            *extra_args,
-        ),
+        argv=_serve(plan.model, _engine_arguments(plan), host, port, extra_args),
         env=_environment(plan),
         host=host,
         port=port,
@@ -58,7 +65,40 @@ def launch_command(
     )
 
 
-def _engine_arguments(plan: Plan) -> list[str]:
+def gpu_only_command(
+    plan: Plan, *, host: str, port: int, extra_args: Sequence[str] = ()
+) -> LaunchCommand:
+    """Plain vLLM on the GPUs of ``plan``, without its CPU ranks and their layers.
+
+    What ``extra_args`` add (offloading, say) must make the model fit.
+    """
+    gpus = [device for device in plan.devices if device != CPU]
+    arguments = _engine_arguments(plan) | {"--pipeline-parallel-size": str(len(gpus))}
+    return LaunchCommand(
+        argv=_serve(plan.model, arguments, host, port, extra_args),
+        env=_visible_devices(gpus),
+        host=host,
+        port=port,
+        model_name=_served_name(plan.model, extra_args),
+    )
+
+
+def _serve(
+    model: str, arguments: dict[str, str], host: str, port: int, extra_args: Sequence[str]
+) -> tuple[str, ...]:
+    program = (sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", model)
+    options = {**arguments, "--host": host, "--port": str(port)}
+    return (*program, *(word for pair in options.items() for word in pair), *extra_args)
+
+
+def _refuse_own_options(extra_args: Sequence[str]) -> None:
+    for word in extra_args:
+        name = word.partition("=")[0].replace("_", "-")
+        if remedy := _OWN_OPTIONS.get(name):
+            raise UsageError(f"{name} cannot be passed through to vLLM; use {remedy}.")
+
+
+def _engine_arguments(plan: Plan) -> dict[str, str]:
     arguments = {
         "--dtype": plan.dtype,
         "--max-model-len": str(plan.max_model_len),
@@ -69,29 +109,32 @@ def _engine_arguments(plan: Plan) -> list[str]:
     }
     if plan.gpu_memory_utilization is not None:
         arguments["--gpu-memory-utilization"] = f"{plan.gpu_memory_utilization:.4f}"
-    return [word for pair in arguments.items() for word in pair]
+    return arguments
 
 
 def _environment(plan: Plan) -> dict[str, str]:
-    """Which devices the server sees and, with CPU ranks, the rank map.
-
-    GPUs are numbered as NVML does (PCI order), which CUDA does only when told.
-    """
-    gpus = [device.removeprefix("cuda:") for device in plan.devices if device != "cpu"]
-    environment = {"CUDA_VISIBLE_DEVICES": ",".join(gpus) or NO_GPU}
-    if gpus:
-        environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    """Which devices the server sees and, with CPU ranks, the rank map."""
+    gpus = [device for device in plan.devices if device != CPU]
+    environment = _visible_devices(gpus)
     if len(gpus) < len(plan.ranks):
-        environment["VLLM_HETEROGENEOUS_PLATFORM"] = "1"
-        environment["VLLM_HETERO_RANK_MAP"] = rank_map_of(plan).to_json()
+        environment[env.PLATFORM] = "1"
+        environment[env.RANK_MAP] = rank_map_of(plan).to_json()
     elif len(gpus) > 1:
         environment["VLLM_PP_LAYER_PARTITION"] = ",".join(map(str, plan.split))
     return environment
 
 
+def _visible_devices(gpus: Sequence[str]) -> dict[str, str]:
+    """GPUs are numbered as NVML does (PCI order), which CUDA does only when told."""
+    if not gpus:
+        return {"CUDA_VISIBLE_DEVICES": _NO_GPU}
+    numbers = (device.removeprefix("cuda:") for device in gpus)
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(numbers)}
+
+
 def _served_name(model: str, extra_args: Sequence[str]) -> str:
     """What the user named the model for clients, else the model as given."""
-    for word, following in zip(extra_args, [*extra_args[1:], ""], strict=True):
+    for word, following in pairwise((*extra_args, "")):
         if word == "--served-model-name" and following:
             return following
         if word.startswith("--served-model-name="):

@@ -1,6 +1,7 @@
 """Starts the ranks, each with its own environment, and reports which one failed."""
 
 import tempfile
+from signal import Signals
 from typing import Any
 
 from vllm import envs
@@ -28,7 +29,7 @@ class HeterogeneousExecutor(MultiprocExecutor):
         from vllm_hetero.kernels import ensure_kernels
         from vllm_hetero.patches.rank_environment import ranks_start_with
 
-        ranks = rank_map(self.parallel_config.world_size)
+        self._ranks = ranks = rank_map(self.parallel_config.world_size)
         logger.info("Heterogeneous ranks:\n%s", describe(ranks))
         if ranks.cpu_ranks:
             ensure_kernels()
@@ -49,15 +50,30 @@ class HeterogeneousExecutor(MultiprocExecutor):
             self._raise_with_cause(error)
 
     def shutdown(self) -> None:
-        failures = getattr(self, "_failures", None)
-        if failures is not None and (cause := failures.first()):
+        if not getattr(self, "shutting_down", False) and (cause := self._cause()):
             logger.error("%s", cause)
         super().shutdown()
         if (run_dir := getattr(self, "_run_dir", None)) is not None:
             run_dir.cleanup()
 
+    def _cause(self) -> str | None:
+        """One sentence on the rank that ended the engine, or None.
+
+        A rank that was killed leaves no words, and what its peers say then ("the other
+        end is gone") is a consequence.
+        """
+        for handle in getattr(self, "workers", None) or []:
+            if not handle.proc.is_alive():
+                handle.proc.join(timeout=1.0)
+                code = handle.proc.exitcode or 0
+                if code < 0:
+                    device = self._ranks.ranks[handle.rank].device
+                    return f"Rank {handle.rank} ({device}) was killed by {Signals(-code).name}"
+        failures = getattr(self, "_failures", None)
+        return failures.first() if failures is not None else None
+
     def _raise_with_cause(self, error: Exception) -> None:
-        cause = self._failures.first()
+        cause = self._cause()
         if cause is None:
             raise error
         raise RuntimeError(cause) from error

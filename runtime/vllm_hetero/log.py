@@ -5,6 +5,4 @@ import logging
 
 def get_logger(name: str) -> logging.Logger:
     """The logger ``vllm.<name>``, with vLLM's format, level and rank prefix."""
-    from vllm.logger import init_logger
-
-    return init_logger(f"vllm.{name}")
+    return logging.getLogger(f"vllm.{name}")

@@ -101,6 +101,7 @@ def test_mig_and_huge_pages_get_a_column_where_there_are_any() -> None:
     nodes = (machine.numa_nodes[0].model_copy(update=pages), machine.numa_nodes[1])
     text = _rendered(machine.model_copy(update={"gpus": gpus, "numa_nodes": nodes}), 120)
     assert "MIG" in text
+    assert "Huge pages" in text
     assert "100/128 x 2 MiB" in text
 
 

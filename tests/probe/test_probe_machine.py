@@ -2,7 +2,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pytest
 from machine_tree import FakeGpuLibrary, MachineTree, recorded_gpus
@@ -187,10 +187,12 @@ class TestFingerprint:
         assert probe_machine(tree.sources(gpus=library)).fingerprint == before
         assert len(before) == 12
 
-    def test_tells_fewer_cores(self, tree: MachineTree) -> None:
+    @pytest.mark.parametrize("affinity", [range(16), (0, 16, 32, 48), range(32)])
+    def test_tells_fewer_nodes_cores_or_siblings(
+        self, tree: MachineTree, affinity: Iterable[int]
+    ) -> None:
         whole = probe_machine(_server(tree).sources()).fingerprint
-        part = probe_machine(tree.sources(affinity=range(16))).fingerprint
-        assert whole != part
+        assert probe_machine(tree.sources(affinity=affinity)).fingerprint != whole
 
     def test_tells_another_set_of_gpus(self, tree: MachineTree) -> None:
         one = probe_machine(_server(tree).sources(gpus=FakeGpuLibrary(_gpus(0))))

@@ -5,9 +5,11 @@
 ``VLLM_HETERO_HOP=gloo``.
 """
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from vllm.distributed.parallel_state import Handle
+if TYPE_CHECKING:
+    from vllm.distributed.parallel_state import Handle
+
 
 TensorDict = dict[str, Any]
 
@@ -15,7 +17,7 @@ TensorDict = dict[str, Any]
 class Sender(Protocol):
     """The sending end. Messages arrive in the order they were sent."""
 
-    def send(self, tensors: TensorDict) -> list[Handle]:
+    def send(self, tensors: TensorDict) -> "list[Handle]":
         """Start sending; the tensors may be changed once the handles were waited for."""
 
     def close(self) -> None:

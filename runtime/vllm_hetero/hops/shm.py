@@ -8,9 +8,9 @@ moment that the copy is done.
 
 import mmap
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import torch
-from vllm.distributed.parallel_state import Handle
 
 from vllm_hetero.hops import TensorDict, segment
 from vllm_hetero.hops.message import (
@@ -25,6 +25,9 @@ from vllm_hetero.hops.message import (
 from vllm_hetero.hops.receive_buffers import ReceiveBuffers
 from vllm_hetero.hops.ring import DATA_OFFSET, HEAD_OFFSET, TAIL_OFFSET, Record, Reservation, Ring
 from vllm_hetero.log import get_logger
+
+if TYPE_CHECKING:
+    from vllm.distributed.parallel_state import Handle
 
 logger = get_logger(__name__)
 
@@ -76,7 +79,7 @@ class ShmSender(_End):
         self.ring.attach_sender()
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
-    def send(self, tensors: TensorDict) -> list[Handle]:
+    def send(self, tensors: TensorDict) -> "list[Handle]":
         layout = layout_of(tensors)
         parts = [
             (entry.offset, tensors[entry.name].contiguous().view(-1).view(torch.uint8))

@@ -1,0 +1,189 @@
+"""``hetctl serve``: run a plan as an OpenAI-compatible server."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hetctl.cli import plan_options as options
+from hetctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from hetctl.launch.command import LaunchCommand
+    from hetctl.plan import Plan
+
+_LAUNCH = "Launch"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_WATCH_S = 1.0
+
+
+def serve(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL [-- VLLM_ARGS...]",
+            help="Model folder or hub id. Everything after -- goes to `vllm serve`.",
+        ),
+    ] = None,
+    split: options.Split = "auto",
+    devices: options.Devices = None,
+    cpu_ranks: options.CpuRanks = None,
+    gpu_memory: options.GpuMemory = None,
+    dtype: options.Dtype = "auto",
+    machine: options.MachineFile = None,
+    max_model_len: options.MaxModelLen = None,
+    concurrency: options.Concurrency = options.DEFAULT_CONCURRENCY,
+    input_len: options.InputLen = options.DEFAULT_INPUT_LEN,
+    output_len: options.OutputLen = options.DEFAULT_OUTPUT_LEN,
+    plan_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--plan",
+            metavar="FILE",
+            help="Run the plan that `hetctl plan --save` wrote, instead of planning.",
+            rich_help_panel=_LAUNCH,
+        ),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on.", rich_help_panel=_LAUNCH)
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Port to listen on.", rich_help_panel=_LAUNCH)
+    ] = 8000,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where vLLM's output goes. [default: ~/.local/state/hetctl/serve-PORT.log]",
+            rich_help_panel=_LAUNCH,
+        ),
+    ] = None,
+    start_timeout: Annotated[
+        float,
+        typer.Option(
+            min=1, metavar="SECONDS", help="Longest start to wait for.", rich_help_panel=_LAUNCH
+        ),
+    ] = 1800,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Print the environment and the command, and start nothing.",
+            rich_help_panel=_LAUNCH,
+        ),
+    ] = False,
+) -> None:
+    """Plan MODEL and run the plan as one vLLM engine.
+
+    Ctrl-C or SIGTERM ends it; no process and no shared memory stays behind.
+    """
+    from hetctl.launch.command import launch_command
+
+    model, vllm_args = _model_and_vllm_args(arguments or [], plan_file)
+    if plan_file is not None:
+        from hetctl.plan import Plan
+
+        plan = Plan.load(plan_file)
+    else:
+        plan = options.inputs_from_options(
+            model,
+            split=split,
+            devices=devices,
+            cpu_ranks=cpu_ranks,
+            gpu_memory=gpu_memory,
+            dtype=dtype,
+            machine=machine,
+            max_model_len=max_model_len,
+            concurrency=concurrency,
+            input_len=input_len,
+            output_len=output_len,
+        ).plan()
+    command = launch_command(plan, host=host, port=port, extra_args=vllm_args)
+    if dry_run:
+        typer.echo(command.as_shell(), nl=False)
+        return
+    _run(plan, command, log or _default_log(port), start_timeout)
+
+
+def _model_and_vllm_args(arguments: list[str], plan_file: Path | None) -> tuple[str, list[str]]:
+    """Split what the shell gave into MODEL and what comes after ``--``."""
+    has_model = bool(arguments) and not arguments[0].startswith("-")
+    if has_model and plan_file is not None:
+        raise UsageError(
+            f"Give MODEL or --plan, not both: {plan_file} names its model, {arguments[0]!r} is one "
+            "too many."
+        )
+    if not has_model and plan_file is None:
+        raise UsageError("Which model? Give a folder or hub id, or --plan FILE.")
+    rest = arguments[1:] if has_model else arguments
+    if rest and not rest[0].startswith("-"):
+        raise UsageError(f"Unexpected argument {rest[0]!r}; vLLM's own arguments go after --.")
+    return (arguments[0] if has_model else ""), rest
+
+
+def _default_log(port: int) -> Path:
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
+    return state / "hetctl" / f"serve-{port}.log"
+
+
+def _run(plan: "Plan", command: "LaunchCommand", log: Path, start_timeout: float) -> None:
+    from hetctl.cli.activity import activity
+    from hetctl.cli.console import err, out
+    from hetctl.cli.plan_view import plan_view
+    from hetctl.launch.port import require_free_port
+    from hetctl.launch.preflight import prepare_runtime
+    from hetctl.launch.server import Server
+
+    require_free_port(command.host, command.port)
+    err.print(plan_view(plan))
+    if command.host not in _LOOPBACK:
+        err.print(
+            f"[yellow]warning:[/] {command.host} can be reached by others, and vLLM asks nobody "
+            "for a key unless told so (-- --api-key KEY).",
+            soft_wrap=True,
+        )
+    with activity() as say:
+        prepare_runtime(plan, say)
+    server = Server(command, log)
+    with _until_signal() as ending, server:
+        err.print(f"Log: {log}", markup=False, soft_wrap=True)
+        with activity("starting vLLM") as say:
+            server.wait_ready(start_timeout, lambda phase: say(f"starting vLLM: {phase}"))
+        out.print(
+            f"Ready: {command.base_url}/v1  model {command.model_name}  (Ctrl-C ends it)",
+            markup=False,
+            soft_wrap=True,
+        )
+        while not ending:
+            server.require_alive()
+            time.sleep(_WATCH_S)
+
+
+class _EndRequested(Exception):  # noqa: N818 - not an error: the user asked for the end
+    """A signal arrived while the server was starting or serving."""
+
+
+@contextmanager
+def _until_signal() -> Iterator[list[int]]:
+    """Let SIGINT and SIGTERM leave the block, so that the server is stopped in order."""
+    seen: list[int] = []
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if not seen:
+            seen.append(number)
+            raise _EndRequested
+
+    before = {number: signal.signal(number, on_signal) for number in (2, 15)}
+    try:
+        yield seen
+    except _EndRequested:
+        pass
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

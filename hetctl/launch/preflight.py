@@ -1,0 +1,34 @@
+"""What must hold before a server is started, checked so that nothing starts in vain."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from hetctl.errors import HetctlError
+from hetctl.plan import Plan
+from vllm_hetero.kernels import KernelsError, ensure_kernels
+from vllm_hetero.version import VersionError, check_vllm_version
+
+
+def prepare_runtime(plan: Plan, progress: Callable[[str], None] | None = None) -> None:
+    """Check vLLM's version and, for CPU ranks, install the CPU kernels where missing.
+
+    Raises:
+        HetctlError: another vLLM, a CPU without the needed instructions, or kernels that
+            cannot be installed.
+    """
+    try:
+        check_vllm_version()
+    except VersionError as error:
+        raise HetctlError(str(error)) from error
+    if "cpu" in plan.devices:
+        with kernel_errors():
+            ensure_kernels(progress)
+
+
+@contextmanager
+def kernel_errors() -> Iterator[None]:
+    """Turn the kernels' errors into hetctl's."""
+    try:
+        yield
+    except KernelsError as error:
+        raise HetctlError(str(error)) from error

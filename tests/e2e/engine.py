@@ -1,0 +1,120 @@
+"""Real servers for the end-to-end tests, started through the command line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+
+from hetctl.launch.port import free_port
+
+START_TIMEOUT_S = 300
+END_TIMEOUT_S = 60
+
+
+@dataclass
+class ServeProcess:
+    """``hetctl serve MODEL ARGS`` as a user would run it."""
+
+    model: Path
+    args: tuple[str, ...]
+    log: Path
+    env: dict[str, str] = field(default_factory=dict)
+    port: int = field(default_factory=free_port)
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, "-m", "hetctl", "serve", str(self.model)]
+        options = ["--port", str(self.port), "--log", str(self.log)]
+        own, _, vllm = " ".join(self.args).partition(" -- ")
+        tail = ["--", *vllm.split()] if vllm else []
+        self.process = subprocess.Popen(
+            [*command, *own.split(), *options, *tail],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **self.env},
+        )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._healthy():
+            if self.process.poll() is not None:
+                raise AssertionError(f"serve ended: {self.process.communicate()}")
+            assert time.monotonic() < deadline, self.log.read_text()[-4000:]
+            time.sleep(0.5)
+        self.descendants = psutil.Process(self.process.pid).children(recursive=True)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+    def end(self, number: signal.Signals) -> int:
+        """Send a signal and wait for the end; returns the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(END_TIMEOUT_S)
+
+    def ranks(self) -> dict[int, psutil.Process]:
+        """The rank processes, by pipeline stage, as vLLM titles them."""
+        found = {}
+        for process in self.descendants:
+            title = " ".join(process.cmdline())
+            if "VLLM::Worker_PP" in title:
+                found[int(title.partition("_PP")[2][:1])] = process
+        return found
+
+    def complete(self, prompt: list[int], max_tokens: int) -> list[int]:
+        """Greedy continuation of a prompt, in token ids."""
+        body = {
+            "model": str(self.model),
+            "prompt": prompt,
+            "max_tokens": max_tokens,
+            "temperature": 0,
+            "ignore_eos": True,
+            "return_token_ids": True,
+        }
+        answer = self.post("/v1/completions", body)
+        tokens: list[int] = answer["choices"][0]["token_ids"]
+        return tokens
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}",
+            data=json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            return json.load(answer)
+
+    def _healthy(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=2):
+                return True
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+def left_behind(server: ServeProcess, shm_before: set[Path]) -> list[str]:
+    """Processes and shared memory of ``server`` that outlived it."""
+    alive = [
+        f"process {process.pid} {process.name()}"
+        for process in server.descendants
+        if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    ]
+    return alive + [f"shared memory {path}" for path in shared_memory() - shm_before]
+
+
+def shared_memory() -> set[Path]:
+    """What is in ``/dev/shm`` now."""
+    return set(Path("/dev/shm").iterdir())

@@ -1,0 +1,54 @@
+"""One CPU rank and pipelines of two and three give the same tokens, through HTTP."""
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.engine import ServeProcess, left_behind, shared_memory
+
+pytestmark = pytest.mark.engine
+
+TOKENS = 24
+COMMON = "--dtype float32 --max-model-len 1024 --concurrency 16 --input-len 256 --output-len 32"
+
+
+def serve(model: Path, log: Path, *args: str) -> ServeProcess:
+    return ServeProcess(model, (*args, *COMMON.split()), log)
+
+
+def all_completions(server: ServeProcess, prompts: list[list[int]]) -> list[list[int]]:
+    """All prompts at once, so that prefills and decodes share batches."""
+    with ThreadPoolExecutor(len(prompts)) as pool:
+        return list(pool.map(lambda prompt: server.complete(prompt, TOKENS), prompts))
+
+
+@pytest.fixture(scope="module")
+def one_rank_tokens(
+    demo_model: Path, prompts: list[list[int]], tmp_path_factory: pytest.TempPathFactory
+) -> list[list[int]]:
+    log = tmp_path_factory.mktemp("one-rank") / "log"
+    with serve(demo_model, log, "--split", "none") as server:
+        assert "VLLM::Worker_PP" not in " ".join(p.name() for p in server.descendants)
+        return all_completions(server, prompts)
+
+
+@pytest.mark.parametrize("split", ["2,6", "1,4,3"])
+def test_a_split_changes_no_token_and_leaves_nothing_behind(
+    split: str,
+    demo_model: Path,
+    prompts: list[list[int]],
+    one_rank_tokens: list[list[int]],
+    tmp_path: Path,
+) -> None:
+    before = shared_memory()
+    with serve(demo_model, tmp_path / "log", "--split", split) as server:
+        assert len(server.ranks()) == len(split.split(","))
+        tokens = all_completions(server, prompts)
+        assert server.end(signal.SIGTERM) == 0
+        ready = server.process.communicate()[0]
+    assert len(prompts) == 16
+    assert tokens == one_rank_tokens
+    assert f"Ready: http://127.0.0.1:{server.port}/v1" in ready
+    assert left_behind(server, before) == []
