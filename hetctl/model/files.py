@@ -6,6 +6,7 @@ headers of local safetensors files are; never a tensor.
 """
 
 import json
+import logging
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -172,9 +173,9 @@ def _download(name: str, filename: str) -> Path:
     """The cached file if there is one, else the hub's: sizes do not change between revisions."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import LocalEntryNotFoundError
-    from huggingface_hub.utils.logging import set_verbosity_error
 
-    set_verbosity_error()  # Each of its retries is a warning; the outcome is one error of ours.
+    # Each of its retries is a warning; the outcome is one error of ours.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         return Path(hf_hub_download(name, filename, local_files_only=True))
     except LocalEntryNotFoundError:

@@ -55,6 +55,16 @@ class Device:
     label: str = ""
     """Name for people: ``cuda:0``, or ``cpu`` with its NUMA node."""
 
+    @property
+    def speed(self) -> tuple[object, ...]:
+        """What devices of the same speed have in common."""
+        return (
+            self.kind,
+            self.memory_read_bytes_per_s,
+            self.matmul_flops,
+            self.link_bytes_per_s,
+        )
+
 
 def gpu_device(gpu: Gpu, request: PlanRequest, dtype: Dtype) -> Device:
     """A GPU under the request's memory limit.

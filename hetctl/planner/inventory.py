@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from hetctl.errors import UsageError
 from hetctl.machine import Machine
 from hetctl.model.spec import ModelSpec
-from hetctl.planner.device import Device, cpu_devices, gpu_device, usable_cores
+from hetctl.planner.device import Device, Kind, cpu_devices, gpu_device, usable_cores
 from hetctl.planner.request import PlanRequest
 from hetctl.units import format_bytes
 
@@ -21,6 +21,19 @@ class Inventory:
 
     orders: tuple[tuple[Device, ...], ...]
     cpus_required: bool = False
+
+    @property
+    def gpu_orders(self) -> list[tuple[Device, ...]]:
+        """The orders without the CPU ranks."""
+        return self._orders_of("cuda")
+
+    @property
+    def cpu_orders(self) -> list[tuple[Device, ...]]:
+        """The orders without the GPUs."""
+        return self._orders_of("cpu")
+
+    def _orders_of(self, kind: Kind) -> list[tuple[Device, ...]]:
+        return _unlike([tuple(d for d in order if d.kind == kind) for order in self.orders])
 
     @property
     def gpus(self) -> tuple[Device, ...]:
@@ -49,8 +62,7 @@ def take_inventory(machine: Machine, spec: ModelSpec, request: PlanRequest) -> I
     wants_cpu = request.devices is None or "cpu" in request.devices
     cpus = cpu_devices(machine, request.cpu_ranks, spec.dtype) if wants_cpu else ()
     if request.devices is None:
-        fronts = tuple(gpus.values())
-        orders = [fronts + cpus, cpus + fronts] if fronts and cpus else [fronts + cpus]
+        orders = pipeline_orders(tuple(gpus.values()), cpus)
     else:
         orders = [_in_given_order(request.devices, gpus, cpus)]
     if not orders[0]:
@@ -61,6 +73,36 @@ def take_inventory(machine: Machine, spec: ModelSpec, request: PlanRequest) -> I
     inventory = Inventory(tuple(orders), cpus_required=bool(request.cpu_ranks))
     _check_stages(request, inventory)
     return inventory
+
+
+def pipeline_orders(gpus: tuple[Device, ...], cpus: tuple[Device, ...]) -> list[tuple[Device, ...]]:
+    """Orders that can differ in speed or fit: GPUs before or after CPU ranks, and unlike
+    devices of one kind in either direction, the slow or the large ones first.
+
+    Order matters at the ends only, where the embedding and the head are, and where layers
+    are unlike; for up to two unlike devices of a kind these are all orders there are.
+    """
+    found = [
+        order
+        for front in _orders_of_kind(gpus)
+        for back in _orders_of_kind(cpus)
+        for order in (front + back, back + front)
+    ]
+    return _unlike(found)
+
+
+def _orders_of_kind(devices: tuple[Device, ...]) -> list[tuple[Device, ...]]:
+    slow_first = sorted(devices, key=lambda device: device.memory_read_bytes_per_s)
+    large_first = sorted(devices, key=lambda device: -device.memory_limit_bytes)
+    return _unlike([devices, devices[::-1], tuple(slow_first), tuple(large_first)])
+
+
+def _unlike(orders: list[tuple[Device, ...]]) -> list[tuple[Device, ...]]:
+    """Each order once, where devices of the same speed and memory count as the same."""
+    kept: dict[tuple[object, ...], tuple[Device, ...]] = {}
+    for order in orders:
+        kept.setdefault(tuple((d.speed, d.memory_limit_bytes) for d in order), order)
+    return list(kept.values())
 
 
 def _allowed_gpus(machine: Machine, request: PlanRequest) -> tuple[str, ...]:
@@ -133,12 +175,18 @@ def _check_gpu_memory(machine: Machine, request: PlanRequest) -> None:
 
 
 def _check_stages(request: PlanRequest, inventory: Inventory) -> None:
+    if request.split == "none" and inventory.cpus_required and len(inventory.cpus) > 1:
+        raise UsageError(
+            f"--split none is one rank, and {len(inventory.cpus)} CPU ranks are asked for; "
+            f"leave one of the two out."
+        )
     if not isinstance(request.split, tuple):
         return
     stages, devices = len(request.split), inventory.orders[0]
     split = ",".join(map(str, request.split))
     if stages > len(devices):
         names = ", ".join(device.label for device in devices)
+        count = "1 device" if len(devices) == 1 else f"{len(devices)} devices"
         more = len(inventory.cpus) + stages - len(devices)
         remedy = (
             f"; add --cpu-ranks {more} to put more ranks on the CPU"
@@ -146,7 +194,7 @@ def _check_stages(request: PlanRequest, inventory: Inventory) -> None:
             else "; give fewer stages"
         )
         raise UsageError(
-            f"--split {split} has {stages} stages, but there are {len(devices)} devices "
+            f"--split {split} has {stages} stages, more than the {count} that may be used "
             f"({names}){remedy}."
         )
     if inventory.cpus_required and stages < len(inventory.cpus):

@@ -64,8 +64,9 @@ def stage_memory(option: StageOption, first: int, end: int) -> int:
     return option.memory[end] - option.memory[first] + option.edge_memory[edge]
 
 
-# A chain of stages, the last one first, so that equal beginnings are shared.
-_Chain: TypeAlias = "tuple[Stage, _Chain] | None"
+# Runs (option, first, end), the last one first, so that equal beginnings are shared. Plain
+# tuples: thousands are made, and making a Stage costs as much as the rest of a step.
+_Chain: TypeAlias = "tuple[tuple[int, int, int], _Chain] | None"
 
 
 @dataclass(slots=True)
@@ -118,7 +119,7 @@ def best_assignment(options: Sequence[StageOption], counts: Sequence[int]) -> Pa
                 continue
             total = time + stage_time(option, first, end)
             if total < grown[stage + 1][0]:
-                grown[stage + 1] = (total, (Stage(index, first, end), chain))
+                grown[stage + 1] = (total, ((index, first, end), chain))
         best = grown
     time, chain = best[-1]
     return None if time == inf else Partition(time, _stages(chain))
@@ -143,44 +144,58 @@ def _merge(fronts: dict[tuple[int, int], _Front], key: tuple[int, int], new: _Fr
 def _extended(front: _Front, option: StageOption, index: int) -> _Front:
     """``front`` with one more stage on ``option``, for every number of layers."""
     layers = len(option.time) - 1
-    time, memory, limit = option.time, option.memory, option.limit
     result = _Front([inf] * (layers + 1), [None] * (layers + 1))
-
-    def place(first: int, end: int) -> None:
-        total = front.time[first] + stage_time(option, first, end)
-        if total < result.time[end]:
-            result.time[end] = total
-            result.chain[end] = (Stage(index, first, end), front.chain[first])
-
     if front.time[0] == 0.0:
         for end in range(1, layers + 1):
-            if stage_memory(option, 0, end) <= limit:
-                place(0, end)
-    room = limit - option.edge_memory[0]
+            if stage_memory(option, 0, end) > option.limit:
+                continue  # not break: the run to the end has another edge
+            result.time[end] = stage_time(option, 0, end)
+            result.chain[end] = (index, 0, end), None
+    _extend_to_middle(front, option, index, result)
+    _extend_to_end(front, option, index, result)
+    return result
+
+
+def _extend_to_middle(front: _Front, option: StageOption, index: int, result: _Front) -> None:
+    """Runs that neither begin nor end the model."""
+    time, memory, edge = option.time, option.memory, option.edge_time[0]
+    room = option.limit - option.edge_memory[0]
     queue: deque[tuple[float, int]] = deque()
-    for end in range(2, layers):
+    for end in range(2, len(time) - 1):
         first = end - 1
         key = front.time[first] - time[first]
         if key < inf:
             while queue and queue[-1][0] > key:
                 queue.pop()
             queue.append((key, first))
-        while queue and memory[end] - memory[queue[0][1]] > room:
+        least = memory[end] - room
+        while queue and memory[queue[0][1]] < least:
             queue.popleft()
-        if queue:
-            place(queue[0][1], end)
-    room = limit - option.edge_memory[2]
-    for first in range(layers - 1, 0, -1):
-        if memory[layers] - memory[first] > room:
+        if not queue:
+            continue
+        key, first = queue[0]
+        total = key + time[end] + edge
+        if total < result.time[end]:
+            result.time[end] = total
+            result.chain[end] = (index, first, end), front.chain[first]
+
+
+def _extend_to_end(front: _Front, option: StageOption, index: int, result: _Front) -> None:
+    """Runs up to the last layer that do not begin the model."""
+    end = len(option.time) - 1
+    room = option.limit - option.edge_memory[2]
+    for first in range(end - 1, 0, -1):
+        if option.memory[end] - option.memory[first] > room:
             break
-        if front.time[first] < inf:
-            place(first, layers)
-    return result
+        total = front.time[first] + stage_time(option, first, end)
+        if total < result.time[end]:
+            result.time[end] = total
+            result.chain[end] = (index, first, end), front.chain[first]
 
 
 def _stages(chain: _Chain) -> tuple[Stage, ...]:
     found: list[Stage] = []
     while chain is not None:
-        stage, chain = chain
-        found.append(stage)
+        run, chain = chain
+        found.append(Stage(*run))
     return tuple(reversed(found))

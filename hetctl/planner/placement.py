@@ -65,22 +65,27 @@ class Placer:
 
     def fastest(
         self,
-        devices: Sequence[Device],
+        orders: Sequence[Sequence[Device]],
         at_least: tuple[int, int] = (0, 0),
         cpus_required: bool = False,
     ) -> Placement | None:
-        """The best split over some of ``devices`` in their order, or None if none fits.
+        """The best split over some of the devices in one of the orders, or None if none fits.
 
         Args:
-            devices: In pipeline order.
+            orders: The same devices in the pipeline orders to consider.
             at_least: How many GPUs and how many CPU ranks must be used.
             cpus_required: Use every CPU rank.
         """
-        memory = self.memory(devices)
-        options = self._options(devices, memory, cpus_required)
-        partition = best_partition(options, at_least)
-        if partition is None:
+        memory = self.memory(orders[0])
+        best: tuple[Partition, Sequence[Device], list[StageOption]] | None = None
+        for devices in orders:
+            options = self._options(devices, memory, cpus_required)
+            partition = best_partition(options, at_least)
+            if partition and (best is None or partition.time < best[0].time):
+                best = partition, devices, options
+        if best is None:
             return None
+        partition, devices, options = best
         return self._placed(devices, memory, balanced(partition, options))
 
     def assigned(
@@ -121,15 +126,9 @@ class Placer:
         return options
 
     def _cost(self, device: Device) -> CostModel:
-        rates = (
-            device.kind,
-            device.memory_read_bytes_per_s,
-            device.matmul_flops,
-            device.link_bytes_per_s,
-        )
-        if rates not in self._costs:
-            self._costs[rates] = cost_model(self.spec, self.workload, device)
-        return self._costs[rates]
+        if device.speed not in self._costs:
+            self._costs[device.speed] = cost_model(self.spec, self.workload, device)
+        return self._costs[device.speed]
 
     def _placed(
         self, devices: Sequence[Device], memory: MemoryModel, partition: Partition

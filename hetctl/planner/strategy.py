@@ -30,20 +30,16 @@ def candidates(inventory: Inventory, placer: Placer) -> list[Candidate]:
     if gpus:
         found.append(_alone("gpu", "one GPU", gpus, placer))
     if len(gpus) > 1:
-        found.append(
-            Candidate("gpu", "GPUs in a pipeline", gpus, placer.fastest(gpus, at_least=(2, 0)))
-        )
+        placement = placer.fastest(inventory.gpu_orders, at_least=(2, 0))
+        found.append(Candidate("gpu", "GPUs in a pipeline", gpus, placement))
     if gpus and cpus:
-        tried = [
-            placer.fastest(order, at_least=(1, 1), cpus_required=required)
-            for order in inventory.orders
-        ]
-        found.append(Candidate("pipeline", "GPU and CPU", inventory.orders[0], _best(tried)))
+        placement = placer.fastest(inventory.orders, at_least=(1, 1), cpus_required=required)
+        found.append(Candidate("pipeline", "GPU and CPU", inventory.orders[0], placement))
     if cpus and not (required and len(cpus) > 1):
         found.append(_alone("cpu", "one CPU rank", cpus, placer))
     if len(cpus) > 1:
-        several = placer.fastest(cpus, at_least=(0, 2), cpus_required=required)
-        found.append(Candidate("cpu", "CPU ranks in a pipeline", cpus, several))
+        placement = placer.fastest(inventory.cpu_orders, at_least=(0, 2), cpus_required=required)
+        found.append(Candidate("cpu", "CPU ranks in a pipeline", cpus, placement))
     return found
 
 
@@ -71,7 +67,7 @@ def choose(
 
 
 def _alone(strategy: Strategy, name: str, devices: tuple[Device, ...], placer: Placer) -> Candidate:
-    tried = [placer.fastest((device,)) for device in devices]
+    tried = [placer.fastest([(device,)]) for device in devices]
     return Candidate(strategy, name, devices, _best(tried), alone=True)
 
 

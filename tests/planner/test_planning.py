@@ -1,5 +1,6 @@
 """Plans: what is chosen, what is refused, and that the chosen is the best there is."""
 
+import time
 from itertools import combinations
 
 import pytest
@@ -73,6 +74,21 @@ def test_devices_are_used_in_the_order_given(layers_first: bool) -> None:
     assert plan.devices == order
 
 
+def test_cpu_layers_come_first_where_the_gpu_is_the_faster_place_for_the_head() -> None:
+    plan = plan_of(machine(), gpu_memory_bytes=12 * GIB)
+    assert plan.devices == ("cpu", "cuda:0")
+
+
+def test_eighty_layers_over_twelve_unlike_devices_are_solved_at_once() -> None:
+    gpus = [gpu(i, memory_free_bytes=21 * GIB - i * GIB // 64) for i in range(8)]
+    nodes = [node(i, memory_free_bytes=(240 - i) * GIB) for i in range(4)]
+    where, spec = machine(gpus, nodes), model(80, 1_711_276_032)
+    start = time.perf_counter()
+    plan_of(where, spec)
+    # 15 ms on a slow laptop core; a busy test machine gets a wide margin.
+    assert time.perf_counter() - start < 0.5
+
+
 def test_a_given_split_is_kept_and_compared() -> None:
     plan = plan_of(machine(), split=(8, 24))
     assert plan.split == (8, 24)
@@ -135,6 +151,14 @@ def test_a_tied_embedding_is_on_the_first_and_the_last_stage() -> None:
     two = plan_of(machine(), tied, split=(16, 16))
     one = plan_of(machine(), tied)
     assert sum(rank.weight_bytes for rank in two.ranks) == one.ranks[0].weight_bytes + size
+
+
+def test_embeddings_that_vllm_builds_everywhere_are_counted_everywhere() -> None:
+    spec = model(embeddings_on_every_stage=True)
+    two = plan_of(machine(), spec, split=(16, 16))
+    one = plan_of(machine(), spec)
+    extra = spec.embedding_bytes + spec.head_bytes
+    assert sum(rank.weight_bytes for rank in two.ranks) == one.ranks[0].weight_bytes + extra
 
 
 def test_the_context_is_shortened_to_fit_and_said() -> None:
@@ -237,9 +261,10 @@ def test_a_given_split_that_does_not_fit_names_the_rank() -> None:
     ("request_", "message"),
     [
         ({"split": (8, 25)}, "places 33 layers, but test-8b has 32"),
-        ({"split": (8, 8, 16)}, r"3 stages, but there are 2 devices .* --cpu-ranks 2"),
-        ({"split": (16, 16), "cpu_ranks": 0}, "2 stages, but there are 1 devices"),
+        ({"split": (8, 8, 16)}, r"3 stages, more than the 2 devices .* --cpu-ranks 2"),
+        ({"split": (16, 16), "cpu_ranks": 0}, "2 stages, more than the 1 device that"),
         ({"split": (32,), "cpu_ranks": 2}, "fewer than the 2 CPU ranks"),
+        ({"split": "none", "cpu_ranks": 2}, "2 CPU ranks are asked for"),
         ({"devices": ("cuda:3",)}, "cuda:3, but this machine has cuda:0"),
         ({"devices": ("cuda:0",), "cpu_ranks": 1}, "contradicts --devices"),
         ({"devices": ("cpu", "cpu"), "cpu_ranks": 1}, "names cpu 2 times"),

@@ -1,0 +1,117 @@
+"""How long planning takes: 80 layers over 8 GPUs and 4 NUMA nodes.
+
+Prints the time of the solve alone and of the whole ``hetctl plan`` process, imports and
+output included::
+
+    python benchmarks/planner.py
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from hetctl.document import Figure
+from hetctl.machine import Core, Cpu, Gpu, Machine, NumaNode
+from hetctl.model.config import read_model_spec
+from hetctl.planner import make_plan
+from hetctl.units import GIB, format_duration
+from hetctl.workload import Workload
+
+SOLVES = 20
+PROCESSES = 5
+
+LLAMA_70B = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "vocab_size": 128256,
+    "hidden_size": 8192,
+    "intermediate_size": 28672,
+    "num_hidden_layers": 80,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 8,
+    "max_position_embeddings": 131072,
+    "torch_dtype": "bfloat16",
+}
+
+
+def big_machine() -> Machine:
+    """8 GPUs of 24 GiB and 4 NUMA nodes of 32 cores, no two with the same free memory."""
+
+    def rate(value: float) -> Figure:
+        return Figure(value=value, source="estimate")
+
+    gpus = [
+        Gpu(
+            index=i,
+            name="benchmark GPU",
+            memory_total_bytes=24 * GIB,
+            memory_free_bytes=(21 * GIB) - i * GIB // 64,
+            memory_read_bytes_per_s=rate(1e12),
+            matmul_bf16_flops=rate(165e12),
+            host_to_device_bytes_per_s=rate(25e9),
+        )
+        for i in range(8)
+    ]
+    nodes = [
+        NumaNode(
+            id=i,
+            cores=tuple(Core(cpus=(cpu,)) for cpu in range(32 * i, 32 * i + 32)),
+            memory_total_bytes=256 * GIB,
+            memory_free_bytes=(240 - i) * GIB,
+            memory_read_bytes_per_s=rate(200e9),
+            matmul_bf16_flops=rate(10e12),
+        )
+        for i in range(4)
+    ]
+    return Machine(cpu=Cpu(model="benchmark CPU"), gpus=tuple(gpus), numa_nodes=tuple(nodes))
+
+
+def timed(action: Callable[[], object], times: int) -> list[float]:
+    """Wall seconds of each call."""
+    found = []
+    for _ in range(times):
+        start = time.perf_counter()
+        action()
+        found.append(time.perf_counter() - start)
+    return found
+
+
+def main() -> None:
+    table = Table("80 layers, 8 GPUs, 4 NUMA nodes", "median", "fastest", "slowest", "of")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "config.json").write_text(json.dumps(LLAMA_70B))
+        machine_file = folder / "machine.json"
+        machine = big_machine()
+        machine.save(machine_file)
+        spec = read_model_spec(name)
+        command = [sys.executable, "-m", "hetctl", "plan", name, "--machine", str(machine_file)]
+
+        rows = {
+            "make_plan": timed(lambda: make_plan(machine, spec, Workload()), SOLVES),
+            "hetctl plan (process)": timed(
+                lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL), PROCESSES
+            ),
+            "python -c 'import typer, pydantic, rich.table'": timed(
+                lambda: subprocess.run(
+                    [sys.executable, "-c", "import typer, pydantic, rich.table"], check=True
+                ),
+                PROCESSES,
+            ),
+        }
+    for label, times in rows.items():
+        figures = (statistics.median(times), min(times), max(times))
+        table.add_row(label, *map(format_duration, figures), str(len(times)))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
