@@ -21,8 +21,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(kernels.app)
-app.add_typer(model.app)
 
 
 def _version(value: bool) -> None:
@@ -46,6 +44,7 @@ app.command()(plan)
 app.command()(serve)
 app.command()(bench)
 app.command()(report)
+app.add_typer(model.app)
 app.add_typer(kernels.app)
 
 
