@@ -25,7 +25,9 @@ def plan(
     ] = False,
     save: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write the plan, for `hetctl serve --plan FILE`."),
+        typer.Option(
+            "--save", metavar="FILE", help="Write the plan, for `hetctl serve --plan FILE`."
+        ),
     ] = None,
 ) -> None:
     """Find the fastest split of MODEL over this machine's GPUs and CPUs.

@@ -26,6 +26,7 @@ Model = Annotated[
 Split = Annotated[
     str,
     typer.Option(
+        "--split",
         metavar="SPLIT",
         help="auto for the fastest, none for one device, or layers per stage: 8,24.",
         rich_help_panel=_SPLIT,
@@ -34,6 +35,7 @@ Split = Annotated[
 Devices = Annotated[
     str | None,
     typer.Option(
+        "--devices",
         metavar="DEV,DEV,...",
         help="Devices that may be used, in pipeline order, such as cpu,cuda:0 (default: all).",
         rich_help_panel=_SPLIT,
@@ -42,6 +44,7 @@ Devices = Annotated[
 CpuRanks = Annotated[
     int | None,
     typer.Option(
+        "--cpu-ranks",
         min=0,
         metavar="N",
         help="CPU ranks that must be used, 0 for none (default: where they help).",
@@ -51,6 +54,7 @@ CpuRanks = Annotated[
 GpuMemory = Annotated[
     str | None,
     typer.Option(
+        "--gpu-memory",
         metavar="SIZE",
         help="Pretend that each GPU has only this much memory, such as 12GiB.",
         rich_help_panel=_SPLIT,
@@ -59,6 +63,7 @@ GpuMemory = Annotated[
 Dtype = Annotated[
     str,
     typer.Option(
+        "--dtype",
         metavar="DTYPE",
         help="bfloat16, float16 or float32 to run in, or auto for vLLM's choice.",
         rich_help_panel=_SPLIT,
@@ -76,6 +81,7 @@ MachineFile = Annotated[
 MaxModelLen = Annotated[
     int | None,
     typer.Option(
+        "--max-model-len",
         min=1,
         metavar="TOKENS",
         help="Longest context to serve (default: the model's own, shortened to fit).",
@@ -84,15 +90,33 @@ MaxModelLen = Annotated[
 ]
 Concurrency = Annotated[
     int,
-    typer.Option(min=1, metavar="N", help="Requests in flight to plan for.", rich_help_panel=_LOAD),
+    typer.Option(
+        "--concurrency",
+        min=1,
+        metavar="N",
+        help="Requests in flight to plan for.",
+        rich_help_panel=_LOAD,
+    ),
 ]
 InputLen = Annotated[
     int,
-    typer.Option(min=1, metavar="TOKENS", help="Prompt length to plan for.", rich_help_panel=_LOAD),
+    typer.Option(
+        "--input-len",
+        min=1,
+        metavar="TOKENS",
+        help="Prompt length to plan for.",
+        rich_help_panel=_LOAD,
+    ),
 ]
 OutputLen = Annotated[
     int,
-    typer.Option(min=1, metavar="TOKENS", help="Answer length to plan for.", rich_help_panel=_LOAD),
+    typer.Option(
+        "--output-len",
+        min=1,
+        metavar="TOKENS",
+        help="Answer length to plan for.",
+        rich_help_panel=_LOAD,
+    ),
 ]
 
 DEFAULT_CONCURRENCY = 8

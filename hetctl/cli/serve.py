@@ -59,6 +59,7 @@ def serve(
     log: Annotated[
         Path | None,
         typer.Option(
+            "--log",
             metavar="FILE",
             help="Where vLLM's output goes. [default: ~/.local/state/hetctl/serve-PORT.log]",
             rich_help_panel=_LAUNCH,
@@ -67,7 +68,11 @@ def serve(
     start_timeout: Annotated[
         float,
         typer.Option(
-            min=1, metavar="SECONDS", help="Longest start to wait for.", rich_help_panel=_LAUNCH
+            "--start-timeout",
+            min=1,
+            metavar="SECONDS",
+            help="Longest start to wait for.",
+            rich_help_panel=_LAUNCH,
         ),
     ] = 1800,
     dry_run: Annotated[

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from hetctl.errors import HetctlError
-from hetctl.plan import Plan
 from vllm_hetero.kernels import KernelsError, ensure_kernels
 from vllm_hetero.version import VersionError, check_vllm_version
 
+if TYPE_CHECKING:
+    from hetctl.plan import Plan
 
-def prepare_runtime(plan: Plan, progress: Callable[[str], None] | None = None) -> None:
+
+def prepare_runtime(plan: "Plan", progress: Callable[[str], None] | None = None) -> None:
     """Check vLLM's version and, for CPU ranks, install the CPU kernels where missing.
 
     Raises:
