@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from hetctl import __version__
-from hetctl.cli import kernels
+from hetctl.cli import kernels, model
 from hetctl.cli.bench import bench
 from hetctl.cli.plan import plan
 from hetctl.cli.probe import probe
@@ -44,6 +44,7 @@ app.command()(plan)
 app.command()(serve)
 app.command()(bench)
 app.command()(report)
+app.add_typer(model.app)
 app.add_typer(kernels.app)
 
 

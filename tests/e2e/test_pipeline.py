@@ -34,17 +34,18 @@ def one_rank_tokens(
         return all_completions(server, prompts)
 
 
-@pytest.mark.parametrize("split", ["2,6", "1,4,3"])
+@pytest.mark.parametrize("layers", [(2, 6), (1, 4, 3)], ids=str)
 def test_a_split_changes_no_token_and_leaves_nothing_behind(
-    split: str,
+    layers: tuple[int, ...],
     demo_model: Path,
     prompts: list[list[int]],
     one_rank_tokens: list[list[int]],
     tmp_path: Path,
 ) -> None:
     before = shared_memory()
-    with serve(demo_model, tmp_path / "log", "--split", split) as server:
-        assert len(server.ranks()) == len(split.split(","))
+    split = ("--split", ",".join(map(str, layers)), "--cpu-ranks", str(len(layers)))
+    with serve(demo_model, tmp_path / "log", *split) as server:
+        assert len(server.ranks()) == len(layers)
         tokens = all_completions(server, prompts)
         assert server.end(signal.SIGTERM) == 0
         ready = server.process.communicate()[0]

@@ -59,7 +59,7 @@ def check_release(tree: Tree, name: str, version: str) -> None:
     info = next((d for d in tree.iterdir() if d.name.endswith(".dist-info")), None)
     if info is None or not (info / "METADATA").is_file():
         raise KernelsError(f"{name} is not a Python wheel: it has no METADATA.")
-    fields = HeaderParser().parsestr((info / "METADATA").read_text(encoding="utf-8"))
+    fields = HeaderParser().parsestr((info / "METADATA").read_text("utf-8", "replace"))
     package = str(fields["Name"]).lower().replace("_", "-")
     found = str(fields["Version"])
     public, _, local = found.partition("+")

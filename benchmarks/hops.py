@@ -1,0 +1,161 @@
+"""One pipeline hop between a GPU rank and a CPU rank: shared memory against Gloo.
+
+    python benchmarks/hops.py [--threads N]
+
+Two processes send a message back and forth; a hop is half of a round trip, from the GPU
+tensor being complete to the other stage being able to use it. ``pinned copy`` is what the
+copy engine alone needs for the same bytes, both ways, halved. Without a GPU both ends are
+on the CPU. Prints a table; all rows are measured in one run.
+"""
+
+import argparse
+import os
+import socket
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+import torch.multiprocessing as mp
+
+HIDDEN = 4096
+CASES = {
+    "64 x 4096 bf16": (64, 300),
+    "1 x 4096 bf16": (1, 300),
+    "8192 x 4096 bf16 (64 MiB)": (8192, 12),
+}
+WARM_UP = 5
+
+
+@dataclass
+class Pair:
+    """One rank's two ends."""
+
+    sender: object
+    receiver: object
+    device: torch.device
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=max(1, len(os.sched_getaffinity(0)) - 1))
+    threads = parser.parse_args().threads
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    context = mp.get_context("spawn")
+    results = context.Queue()
+    ranks = [
+        context.Process(target=run, args=(rank, port, threads, results), daemon=True)
+        for rank in range(2)
+    ]
+    for rank in ranks:
+        rank.start()
+    table = results.get(timeout=300)
+    for rank in ranks:
+        rank.join(30)
+    print(
+        f"{'message':28} {'shm':>10} {'gloo':>10} {'gloo/shm':>9} {'pinned':>10} {'shm/pinned':>11}"
+    )
+    for name, shm, gloo, pinned in table:
+        beside = f"{pinned * 1e6:8.1f}us {shm / pinned:11.2f}" if pinned else f"{'-':>10} {'-':>11}"
+        print(f"{name:28} {shm * 1e6:8.1f}us {gloo * 1e6:8.1f}us {gloo / shm:9.1f} {beside}")
+
+
+def run(rank: int, port: int, threads: int, results: "mp.Queue") -> None:
+    from vllm.distributed import parallel_state
+
+    on_gpu = rank == 0 and torch.cuda.is_available()
+    device = torch.device("cuda:0" if on_gpu else "cpu")
+    torch.set_num_threads(1 if on_gpu else threads)
+    parallel_state.init_distributed_environment(
+        2, rank, f"tcp://127.0.0.1:{port}", local_rank=0, backend="gloo"
+    )
+    group = parallel_state.get_world_group()
+    group.device = device
+    group.max_tokens = max(rows for rows, _ in CASES.values())
+    kinds = {"shm": shm_pair(group, device), "gloo": gloo_pair(group, device)}
+    table = []
+    for name, (rows, rounds) in CASES.items():
+        message = {"hidden_states": torch.ones(rows, HIDDEN, dtype=torch.bfloat16, device=device)}
+        # Alternating, so that drift hits both alike.
+        times: dict[str, list[float]] = {kind: [] for kind in kinds}
+        for i in range(rounds + WARM_UP):
+            for kind, pair in kinds.items():
+                group.barrier()
+                seconds = ping(pair, message) if rank == 0 else pong(pair)
+                if i >= WARM_UP:
+                    times[kind].append(seconds / 2)
+        pinned = pinned_copy_s(message["hidden_states"]) if on_gpu else 0.0
+        table.append((name, *(statistics.median(times[kind]) for kind in kinds), pinned))
+    if rank == 0:
+        results.put(table)
+    group.barrier()
+
+
+def ping(pair: Pair, message: dict[str, torch.Tensor]) -> float:
+    synchronize(pair.device)
+    started = time.perf_counter()
+    handles = pair.sender.send(message)
+    pair.receiver.recv()
+    for handle in handles:
+        handle.wait()
+    synchronize(pair.device)
+    return time.perf_counter() - started
+
+
+def pong(pair: Pair) -> float:
+    for handle in pair.sender.send(pair.receiver.recv()):
+        handle.wait()
+    return 0.0
+
+
+def synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def pinned_copy_s(tensor: torch.Tensor) -> float:
+    """Half of a copy to pinned memory and back."""
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    times = []
+    for _ in range(20):
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        host.copy_(tensor, non_blocking=True)
+        tensor.copy_(host, non_blocking=True)
+        torch.cuda.synchronize()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times) / 2
+
+
+def shm_pair(group: object, device: torch.device) -> Pair:
+    from vllm_hetero.hops.segment import attach
+    from vllm_hetero.hops.shm import ShmReceiver, ShmSender, create_segment
+
+    rows = max(rows for rows, _ in CASES.values())
+    ends: dict[str, object] = {}
+    # The CPU rank (1) makes both segments, as in an engine.
+    for direction in ("to_cpu", "to_gpu"):
+        if group.rank == 1:
+            name, mapping = create_segment(rows * HIDDEN * 2)
+            group.send_object(name, dst=0)
+        else:
+            mapping = attach(group.recv_object(src=1))
+        sends = (direction == "to_cpu") == (group.rank == 0)
+        if sends:
+            ends["sender"] = ShmSender(mapping, device)
+        else:
+            ends["receiver"] = ShmReceiver(mapping, device, rows)
+    return Pair(ends["sender"], ends["receiver"], device)
+
+
+def gloo_pair(group: object, device: torch.device) -> Pair:
+    from vllm_hetero.hops.gloo import GlooReceiver, GlooSender
+
+    peer = 1 - group.rank
+    return Pair(GlooSender(group, peer), GlooReceiver(group, peer), device)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""What the plugin counts on in vLLM: a new vLLM fails here first, and says where.
+
+The sources are parsed, not imported, so this takes a second on any machine.
+"""
+
+import ast
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+FUNCTIONS = {
+    "v1/executor/multiproc_executor.py": {
+        "MultiprocExecutor._init_executor": ["self"],
+        "MultiprocExecutor.shutdown": ["self"],
+        "MultiprocExecutor.start_worker_monitor": ["self", "inline"],
+    },
+    "utils/ompmultiprocessing.py": {
+        "OMPProcessManager.configure_omp_envs": ["self", "rank", "local_rank"],
+    },
+    "distributed/parallel_state.py": {
+        "GroupCoordinator.__init__": [
+            "self",
+            "group_ranks",
+            "local_rank",
+            "torch_distributed_backend",
+            "use_device_communicator",
+            "use_message_queue_broadcaster",
+            "group_name",
+        ],
+        "GroupCoordinator.isend_tensor_dict": [
+            "self",
+            "tensor_dict",
+            "dst",
+            "all_gather_group",
+            "all_gather_tensors",
+        ],
+        "GroupCoordinator.irecv_tensor_dict": [
+            "self",
+            "src",
+            "all_gather_group",
+            "all_gather_tensors",
+        ],
+        "GroupCoordinator.send_object": ["self", "obj", "dst"],
+        "GroupCoordinator.recv_object": ["self", "src"],
+        "GroupCoordinator.create_mq_broadcaster": [
+            "self",
+            "writer_rank",
+            "external_writer_handle",
+            "blocking",
+        ],
+        "_get_unique_name": ["name"],
+        "_register_group": ["group"],
+    },
+    "v1/worker/gpu_worker.py": {
+        "Worker.__init__": [
+            "self",
+            "vllm_config",
+            "local_rank",
+            "rank",
+            "distributed_init_method",
+            "is_driver_worker",
+        ],
+        "Worker.execute_model": ["self", "scheduler_output"],
+        "Worker.sample_tokens": ["self", "grammar_output"],
+    },
+    "v1/worker/cpu_worker.py": {
+        "CPUWorker.__init__": [
+            "self",
+            "vllm_config",
+            "local_rank",
+            "rank",
+            "distributed_init_method",
+            "is_driver_worker",
+        ],
+        "CPUWorker.init_device": ["self"],
+        "CPUWorker.determine_available_memory": ["self"],
+        "CPUWorker.compile_or_warm_up_model": ["self"],
+    },
+    "platforms/interface.py": {
+        "Platform.pre_register_and_update": ["cls", "parser"],
+        "Platform.check_and_update_config": ["cls", "vllm_config"],
+    },
+    "platforms/cpu.py": {
+        "CpuPlatform.check_and_update_config": ["cls", "vllm_config"],
+        "CpuPlatform.import_kernels": ["cls"],
+    },
+    "config/kernel.py": {"KernelConfig.set_platform_defaults": ["self", "vllm_config"]},
+    "distributed/utils.py": {
+        "get_pp_indices": ["num_hidden_layers", "pp_rank", "pp_size"],
+        "get_cpu_distributed_timeout_or_none": [],
+        "get_distributed_timeout_or_none": [],
+    },
+}
+
+MENTIONS = {
+    "envs.py": ["VLLM_PP_LAYER_PARTITION", "VLLM_USE_V2_MODEL_RUNNER", "VLLM_RPC_BASE_PATH"],
+    "v1/executor/multiproc_executor.py": ["OMPProcessManager(self.vllm_config)"],
+    "config/cache.py": ["user_specified_block_size", "kv_cache_memory_bytes"],
+    "v1/worker/gpu_model_runner.py": ["def sync_and_gather_intermediate_tensors"],
+    "platforms/__init__.py": ["PLATFORM_PLUGINS_GROUP"],
+}
+
+
+@cache
+def vllm_root() -> Path:
+    spec = find_spec("vllm")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent
+
+
+@cache
+def functions(file: Path) -> dict[str, ast.FunctionDef]:
+    """Functions of a module by qualified name; of several of one name, the last."""
+    found: dict[str, ast.FunctionDef] = {}
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef):
+            found[node.name] = node
+        elif isinstance(node, ast.ClassDef):
+            for member in node.body:
+                if isinstance(member, ast.FunctionDef):
+                    found[f"{node.name}.{member.name}"] = member
+    return found
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "parameters"),
+    [(file, name, p) for file, names in FUNCTIONS.items() for name, p in names.items()],
+)
+def test_functions_take_what_the_plugin_gives(file: str, name: str, parameters: list[str]) -> None:
+    found = functions(vllm_root() / file).get(name)
+    assert found is not None, f"{file} has no {name}"
+    assert [argument.arg for argument in found.args.args] == parameters
+
+
+@pytest.mark.parametrize(
+    ("file", "text"), [(file, text) for file, texts in MENTIONS.items() for text in texts]
+)
+def test_sources_still_mention(file: str, text: str) -> None:
+    assert text in (vllm_root() / file).read_text(encoding="utf-8")
+
+
+def assigned_attributes(function: ast.FunctionDef) -> set[str]:
+    """Names assigned as ``self.NAME``."""
+    names = set()
+    for node in ast.walk(function):
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        if isinstance(node, ast.AnnAssign):
+            targets = [node.target]
+        for target in targets:
+            if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
+                names.add(target.attr)
+    return names
+
+
+def test_our_groups_set_every_attribute_that_vllms_set() -> None:
+    theirs = functions(vllm_root() / "distributed/parallel_state.py")["GroupCoordinator.__init__"]
+    spec = find_spec("vllm_hetero")
+    assert spec is not None
+    assert spec.origin is not None
+    ours = functions(Path(spec.origin).parent / "groups.py")
+    own_class = "HeterogeneousGroupCoordinator"
+    mine = assigned_attributes(ours[f"{own_class}.__init__"])
+    mine |= assigned_attributes(ours[f"{own_class}._make_groups"])
+    assert assigned_attributes(theirs) - mine == set()
