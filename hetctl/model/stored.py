@@ -6,7 +6,7 @@ headers (exact), or the total in the index (spread over the layers), and say so 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,36 +97,29 @@ def spec_from_stored(
     if 0 in sizes.layers or not sizes.embedding:
         return None
     width = DTYPE_BYTES[dtype]
-    tied = 0 if sizes.has_head_matrix else int(text["vocab_size"]) * int(text["hidden_size"])
-    heads = int(text["num_attention_heads"])
-    head_dim = int(text.get("head_dim") or int(text["hidden_size"]) // heads)
+    hidden, heads = int(text["hidden_size"]), int(text["num_attention_heads"])
     kv_heads = int(text.get("num_key_value_heads") or heads)
+    head_dim = int(text.get("head_dim") or hidden // heads)
+    tied = 0 if sizes.has_head_matrix else int(text["vocab_size"]) * hidden
     active = _active_layers(sizes, text)
     length = context_length(text)
-    inner = int(text.get("intermediate_size") or 4 * int(text["hidden_size"]))
+    note = (
+        f"hetctl does not know {architecture}: sizes are from the safetensors headers, and "
+        f"the KV cache is taken to be a key and a value per head."
+    )
     return ModelSpec(
         name=files.name,
         architecture=architecture,
         dtype=dtype,
-        layers=tuple(
-            LayerSpec(
-                weight_bytes=total * width,
-                decode_weight_bytes=used * width,
-                flops_per_token=2 * used,
-                kv_bytes_per_token=2 * kv_heads * head_dim * width,
-                experts=_experts(text)[0] if used < total else 0,
-                experts_per_token=_experts(text)[1] if used < total else 0,
-            )
-            for total, used in zip(sizes.layers, active, strict=True)
-        ),
-        hidden_size=int(text["hidden_size"]),
+        layers=_layers(sizes, active, text, 2 * kv_heads * head_dim * width, width),
+        hidden_size=hidden,
         vocab_size=int(text["vocab_size"]),
         max_model_len=length.limit,
         default_model_len=length.default if length.default < length.limit else None,
         attention_heads=heads,
         kv_heads=kv_heads,
         head_dim=head_dim,
-        activation_bytes_per_token=(2 * int(text["hidden_size"]) + 3 * inner) * width,
+        activation_bytes_per_token=_peak_activation_elements(text) * width,
         tied_embeddings=bool(tied),
         # Unknown, so the larger: most of vLLM's models build both everywhere.
         embeddings_on_every_stage=True,
@@ -136,15 +129,38 @@ def spec_from_stored(
         parameters=sizes.embedding + sizes.head + sum(sizes.layers),
         active_parameters=sizes.embedding + sizes.head + sum(active),
         source="safetensors index",
-        notes=(
-            *notes,
-            f"hetctl does not know {architecture}: sizes are from the safetensors headers, and "
-            f"the KV cache is taken to be a key and a value per head.",
-        ),
+        notes=(*notes, note),
     )
 
 
-def _group(tensors: Mapping[str, Tensor], count: int, size: Any) -> StoredSizes:
+def _layers(
+    sizes: StoredSizes,
+    active: tuple[int, ...],
+    text: Mapping[str, Any],
+    kv_bytes_per_token: int,
+    width: int,
+) -> tuple[LayerSpec, ...]:
+    count, per_token = _experts(text)
+    return tuple(
+        LayerSpec(
+            weight_bytes=total * width,
+            decode_weight_bytes=used * width,
+            flops_per_token=2 * used,
+            kv_bytes_per_token=kv_bytes_per_token,
+            experts=count if used < total else 0,
+            experts_per_token=per_token if used < total else 0,
+        )
+        for total, used in zip(sizes.layers, active, strict=True)
+    )
+
+
+def _peak_activation_elements(text: Mapping[str, Any]) -> int:
+    """Hidden state, residual and a gated MLP; 4 x hidden is the common width of others."""
+    hidden = int(text["hidden_size"])
+    return 2 * hidden + 3 * int(text.get("intermediate_size") or 4 * hidden)
+
+
+def _group(tensors: Mapping[str, Tensor], count: int, size: Callable[[Tensor], int]) -> StoredSizes:
     layers, experts = [0] * count, [0] * count
     embedding = head = 0
     has_head_matrix = False
