@@ -42,11 +42,11 @@ def _root(
     pass
 
 
-app.command()(probe)
-app.command()(plan)
-app.command()(serve)
-app.command()(bench)
-app.command()(report)
+app.command(short_help="Tell what this machine is.")(probe)
+app.command(short_help="Find the fastest split of a model.")(plan)
+app.command(short_help="Run a plan as a server.")(serve)
+app.command(short_help="Measure a plan against its baselines.")(bench)
+app.command(short_help="Rebuild the reports of a measurement.")(report)
 app.add_typer(model.app)
 app.add_typer(kernels.app)
 

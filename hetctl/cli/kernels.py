@@ -17,7 +17,7 @@ from vllm_hetero.kernels import KernelStatus
 
 app = typer.Typer(
     name="kernels",
-    help="Install vLLM's CPU kernels for CPU ranks, or show what is installed.",
+    help="Install or show vLLM's CPU kernels.",
     no_args_is_help=True,
 )
 
