@@ -130,6 +130,7 @@ def pinned_copy_s(tensor: torch.Tensor) -> float:
 
 
 def shm_pair(group: object, device: torch.device) -> Pair:
+    gpu = torch.cuda.device_count() > 0
     from vllm_hetero.hops.segment import attach
     from vllm_hetero.hops.shm import ShmReceiver, ShmSender, create_segment
 
@@ -144,7 +145,7 @@ def shm_pair(group: object, device: torch.device) -> Pair:
             mapping = attach(group.recv_object(src=1))
         sends = (direction == "to_cpu") == (group.rank == 0)
         if sends:
-            ends["sender"] = ShmSender(mapping, device)
+            ends["sender"] = ShmSender(mapping, device, to_gpu=group.rank == 1 and gpu)
         else:
             ends["receiver"] = ShmReceiver(mapping, device, rows)
     return Pair(ends["sender"], ends["receiver"], device)

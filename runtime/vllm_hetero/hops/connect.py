@@ -91,7 +91,7 @@ def _connect_shm(
             raise answer
         mapping = attach(answer)
     if sends:
-        hops.senders[peer] = ShmSender(mapping, group.device)
+        hops.senders[peer] = ShmSender(mapping, group.device, to_gpu=not group.on_cpu(peer))
     else:
         hops.receivers[peer] = ShmReceiver(mapping, group.device, group.max_tokens)
 

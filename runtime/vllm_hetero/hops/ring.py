@@ -31,11 +31,24 @@ HEAD_OFFSET, TAIL_OFFSET = _HEAD * 8, _TAIL * 8
 _SIZE = struct.Struct("<q")
 _FILLER = 1 << 62
 
-SPIN_S = 50e-6
-"""Busy wait before the first sleep: about one hop of a small batch."""
-SLEEP_S = 50e-6
-MAX_SLEEP_S = 500e-6
 LIVENESS_S = 1.0
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How an end waits: busy at first, then asleep between looks. In seconds.
+
+    A rank waits for a hop only while a batch is in flight, so a CPU rank may stay busy:
+    the core is its own, and its other threads have nothing to do either. A GPU rank waits
+    through the CPU stage's compute and must leave the cores to it.
+    """
+
+    spin_s: float
+    sleep_s: float
+
+
+CPU_RANK = Patience(spin_s=5e-3, sleep_s=50e-6)
+GPU_RANK = Patience(spin_s=30e-6, sleep_s=20e-6)
 
 
 class PeerGoneError(RuntimeError):
@@ -77,7 +90,8 @@ class Ring:
 
     SIZE_BYTES = _SIZE.size
 
-    def __init__(self, mapping: memoryview) -> None:
+    def __init__(self, mapping: memoryview, patience: Patience = CPU_RANK) -> None:
+        self._patience = patience
         self._bytes = mapping
         self._words = mapping[:DATA_OFFSET].cast("q")
         self.capacity = len(mapping) - DATA_OFFSET
@@ -146,15 +160,13 @@ class Ring:
             self._words[_TAIL] = record.tail_after
 
     def _wait(self, ready: Callable[[], bool], peer: int, name: str) -> None:
-        """Spin briefly, then sleep: a long wait must not take a core from the CPU ranks."""
         started = time.perf_counter()
-        while time.perf_counter() - started < SPIN_S:
+        while time.perf_counter() - started < self._patience.spin_s:
             if ready():
                 return
-        pause, checked = SLEEP_S, started
+        checked = started
         while not ready():
-            time.sleep(pause)
-            pause = min(pause * 1.2, MAX_SLEEP_S)
+            time.sleep(self._patience.sleep_s)
             if (now := time.perf_counter()) - checked > LIVENESS_S:
                 checked = now
                 # The record may have come just before the peer ended.

@@ -6,6 +6,7 @@ sending thread never waits for the GPU, and the receiving process sees the messa
 moment that the copy is done.
 """
 
+import ctypes
 import mmap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -23,7 +24,16 @@ from vllm_hetero.hops.message import (
     write_descriptor,
 )
 from vllm_hetero.hops.receive_buffers import ReceiveBuffers
-from vllm_hetero.hops.ring import DATA_OFFSET, HEAD_OFFSET, TAIL_OFFSET, Record, Reservation, Ring
+from vllm_hetero.hops.ring import (
+    CPU_RANK,
+    DATA_OFFSET,
+    GPU_RANK,
+    HEAD_OFFSET,
+    TAIL_OFFSET,
+    Record,
+    Reservation,
+    Ring,
+)
 from vllm_hetero.log import get_logger
 
 if TYPE_CHECKING:
@@ -31,14 +41,19 @@ if TYPE_CHECKING:
 
 logger = get_logger(__name__)
 
+_PR_SET_TIMERSLACK = 29
+
 MIN_CAPACITY = 1 << 20
-MAX_CAPACITY = 64 << 20
-"""Larger messages go in parts: docker gives 64 MiB of shared memory by default."""
+MAX_CAPACITY = 512 << 20
+"""Larger messages go in parts, as they do where ``/dev/shm`` is small."""
+PART_BYTES = 4 << 20
+"""A CPU rank sends to a GPU in parts, so that its writing overlaps with the copy engine."""
 
 
 def capacity_for(message_bytes: int) -> int:
     """Ring capacity for messages of up to ``message_bytes``, two in flight, in bytes."""
-    wanted = 4 * (message_bytes + 2 * DESCRIPTOR_BYTES)
+    # Two messages and the filler before a wrap, which is shorter than one.
+    wanted = 3 * (message_bytes + 2 * DESCRIPTOR_BYTES)
     capacity = max(MIN_CAPACITY, min(wanted, MAX_CAPACITY))
     return -(-capacity // mmap.PAGESIZE) * mmap.PAGESIZE
 
@@ -53,10 +68,13 @@ class _End:
 
     def __init__(self, mapping: mmap.mmap, device: torch.device) -> None:
         self._view = memoryview(mapping)
-        self.ring = Ring(self._view)
+        on_gpu = device.type == "cuda"
+        if on_gpu:
+            _sleep_precisely()
+        self.ring = Ring(self._view, GPU_RANK if on_gpu else CPU_RANK)
         self._bytes = torch.frombuffer(mapping, dtype=torch.uint8)
         self._device = device
-        self._pinned = device.type == "cuda" and _pin(self._bytes)
+        self._pinned = on_gpu and _pin(self._bytes)
         self._counter = torch.zeros(8, dtype=torch.uint8, device=device).view(torch.int64)
 
     def _write_counter_in_stream(self, offset: int, value: int) -> None:
@@ -74,9 +92,10 @@ class _End:
 class ShmSender(_End):
     """The sending end."""
 
-    def __init__(self, mapping: mmap.mmap, device: torch.device) -> None:
+    def __init__(self, mapping: mmap.mmap, device: torch.device, to_gpu: bool = False) -> None:
         super().__init__(mapping, device)
         self.ring.attach_sender()
+        self._max_part = PART_BYTES if to_gpu else self.ring.max_record_bytes
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def send(self, tensors: TensorDict) -> "list[Handle]":
@@ -111,7 +130,7 @@ class ShmSender(_End):
         """
         start, header = 0, DESCRIPTOR_BYTES
         while True:
-            room = self.ring.max_record_bytes - header
+            room = min(self._max_part, self.ring.max_record_bytes) - header
             size = min(room, layout.payload_bytes - start)
             reservation = self.ring.reserve(header + size)
             if start == 0:
@@ -156,6 +175,7 @@ class ShmReceiver(_End):
         self.ring.attach_receiver()
         self._buffers = ReceiveBuffers(device, max_tokens)
         self._held: Record | None = None
+        self._assembly: torch.Tensor | None = None
 
     def recv(self) -> TensorDict:
         if self._held is not None:
@@ -166,7 +186,10 @@ class ShmReceiver(_End):
         first = self._payload_of(record, DESCRIPTOR_BYTES, layout.payload_bytes)
         if len(first) < layout.payload_bytes:
             payload = self._assemble(record, first, layout.payload_bytes)
-            return {entry.name: tensor_in(payload, entry) for entry in layout.tensors}
+            return {
+                entry.name: self._buffers.fill(entry.name, tensor_in(payload, entry))
+                for entry in layout.tensors
+            }
         tensors = {
             entry.name: self._buffers.fill(entry.name, tensor_in(first, entry))
             for entry in layout.tensors
@@ -178,13 +201,19 @@ class ShmReceiver(_End):
             self._held = record
         return tensors
 
+    def _assembly_buffer(self, size: int) -> torch.Tensor:
+        """Room for ``size`` bytes and, on a GPU, for the largest batch (see ReceiveBuffers)."""
+        if self._assembly is None or len(self._assembly) < size:
+            self._assembly = torch.empty(size, dtype=torch.uint8, device=self._device)
+        return self._assembly[:size]
+
     def _payload_of(self, record: Record, header: int, limit: int) -> torch.Tensor:
         start = record.offset + header
         return self._bytes[start : start + min(record.size - header, limit)]
 
     def _assemble(self, record: Record, first: torch.Tensor, size: int) -> torch.Tensor:
         """Collect a message that came in several records, releasing each."""
-        payload = torch.empty(size, dtype=torch.uint8, device=self._device)
+        payload = self._assembly_buffer(size)
         start, part = 0, first
         while True:
             payload[start : start + len(part)].copy_(part, non_blocking=True)
@@ -197,6 +226,11 @@ class ShmReceiver(_End):
                 return payload
             record = self.ring.next()
             part = self._payload_of(record, CONTINUATION_BYTES, size - start)
+
+
+def _sleep_precisely() -> None:
+    """Let this thread's short sleeps end on time: the kernel may add 50 us by default."""
+    ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1)
 
 
 def _pin(mapping: torch.Tensor) -> bool:
