@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hetctl.cli import plan_options as options
+from hetctl.cli.vllm_args import ModelAndVllmArgs, model_and_vllm_args
 from hetctl.errors import EXIT_INTERRUPTED, UsageError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Prepared:
 
 
 def bench(
-    model: options.Model,
+    arguments: ModelAndVllmArgs = None,
     compare: Annotated[
         bool, typer.Option("--compare", help="Measure the baselines that can run here, too.")
     ] = False,
@@ -77,6 +78,7 @@ def bench(
     from hetctl.bench.compare import TimeLimits
     from hetctl.bench.results import Load
 
+    model, vllm_args = model_and_vllm_args(arguments)
     if request_rate is not None and not 0 < request_rate < float("inf"):
         raise UsageError(f"--request-rate must be a positive number, not {request_rate:g}.")
     load = Load(
@@ -102,11 +104,13 @@ def bench(
         input_len=input_len,
         output_len=output_len,
     )
-    prepared = _prepare(inputs, compare)
+    prepared = _prepare(inputs, compare, tuple(vllm_args))
     measure(model, load, prepared, repeats, folder, TimeLimits(ready_timeout, load_timeout))
 
 
-def _prepare(inputs: options.PlanInputs, compare: bool) -> Prepared:
+def _prepare(
+    inputs: options.PlanInputs, compare: bool, vllm_args: tuple[str, ...] = ()
+) -> Prepared:
     """Plan the model and, to compare, the baselines; make ready what servers need."""
     from hetctl.bench.baselines import Planning, baselines, plan_configuration
     from hetctl.bench.results import Configuration, Skipped
@@ -119,9 +123,11 @@ def _prepare(inputs: options.PlanInputs, compare: bool) -> Prepared:
     host, port = "127.0.0.1", free_port()
     planning = Planning(
         plan_alone=partial(_plan_alone, inputs),
-        command=lambda plan, args: launch_command(plan, host=host, port=port, extra_args=args),
+        command=lambda plan, args: launch_command(
+            plan, host=host, port=port, extra_args=(*args, *vllm_args)
+        ),
         offload_command=lambda plan, args: gpu_only_command(
-            plan, host=host, port=port, extra_args=args
+            plan, host=host, port=port, extra_args=(*args, *vllm_args)
         ),
     )
     plan = inputs.plan()

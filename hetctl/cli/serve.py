@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hetctl.cli import plan_options as options
-from hetctl.errors import UsageError
+from hetctl.cli.vllm_args import ModelAndVllmArgs, model_and_vllm_args
 
 if TYPE_CHECKING:
     from hetctl.launch.command import LaunchCommand
@@ -24,13 +24,7 @@ _WATCH_S = 1.0
 
 
 def serve(
-    arguments: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="MODEL [-- VLLM_ARGS...]",
-            help="Model folder or hub id. Everything after -- goes to `vllm serve`.",
-        ),
-    ] = None,
+    arguments: ModelAndVllmArgs = None,
     split: options.Split = "auto",
     devices: options.Devices = None,
     cpu_ranks: options.CpuRanks = None,
@@ -90,7 +84,7 @@ def serve(
     """
     from hetctl.launch.command import launch_command
 
-    model, vllm_args = _model_and_vllm_args(arguments or [], plan_file)
+    model, vllm_args = model_and_vllm_args(arguments, plan_file)
     if plan_file is not None:
         from hetctl.plan import Plan
 
@@ -114,22 +108,6 @@ def serve(
         typer.echo(command.as_shell(), nl=False)
         return
     _run(plan, command, log or _default_log(port), start_timeout)
-
-
-def _model_and_vllm_args(arguments: list[str], plan_file: Path | None) -> tuple[str, list[str]]:
-    """Split what the shell gave into MODEL and what comes after ``--``."""
-    has_model = bool(arguments) and not arguments[0].startswith("-")
-    if has_model and plan_file is not None:
-        raise UsageError(
-            f"Give MODEL or --plan, not both: {plan_file} names its model, {arguments[0]!r} is one "
-            "too many."
-        )
-    if not has_model and plan_file is None:
-        raise UsageError("Which model? Give a folder or hub id, or --plan FILE.")
-    rest = arguments[1:] if has_model else arguments
-    if rest and not rest[0].startswith("-"):
-        raise UsageError(f"Unexpected argument {rest[0]!r}; vLLM's own arguments go after --.")
-    return (arguments[0] if has_model else ""), rest
 
 
 def _default_log(port: int) -> Path:
