@@ -47,14 +47,18 @@ def load_argv(
 
 
 def load_environment(caller: Mapping[str, str], tokenizer: str) -> dict[str, str]:
-    """The caller's environment, made that of a client: no device, no plugin, no usage report.
+    """The caller's environment, made that of a client: no rank, no plugin, no usage report.
 
-    The generator imports vLLM. With the server's variables it would take itself for a
-    rank, and a CUDA context of its own would occupy memory that the plan has given away.
+    The generator imports vLLM, and with the server's variables it would take itself for a
+    rank. It makes no CUDA context. vLLM asks NVML about the visible devices when it is
+    imported, and fails where ``CUDA_VISIBLE_DEVICES`` names none, so that one goes, too.
     """
-    env = {name: value for name, value in caller.items() if not name.startswith("VLLM_HETERO")}
+    env = {
+        name: value
+        for name, value in caller.items()
+        if not name.startswith("VLLM_HETERO") and name != "CUDA_VISIBLE_DEVICES"
+    }
     env |= {
-        "CUDA_VISIBLE_DEVICES": "-1",
         "VLLM_PLUGINS": "",
         "VLLM_NO_USAGE_STATS": "1",
         "PYTHONUNBUFFERED": "1",

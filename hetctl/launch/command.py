@@ -70,13 +70,14 @@ def gpu_only_command(
 ) -> LaunchCommand:
     """Plain vLLM on the GPUs of ``plan``, without its CPU ranks and their layers.
 
-    What ``extra_args`` add (offloading, say) must make the model fit.
+    What ``extra_args`` add (offloading, say) must make the model fit. vLLM 0.26's V2 model
+    runner takes the options for offloading and does not act on them, so this one is V1.
     """
     gpus = [device for device in plan.devices if device != CPU]
     arguments = _engine_arguments(plan) | {"--pipeline-parallel-size": str(len(gpus))}
     return LaunchCommand(
         argv=_serve(plan.model, arguments, host, port, extra_args),
-        env=_visible_devices(gpus),
+        env=_visible_devices(gpus) | {"VLLM_USE_V2_MODEL_RUNNER": "0"},
         host=host,
         port=port,
         model_name=_served_name(plan.model, extra_args),

@@ -35,12 +35,17 @@ def test_a_request_rate_is_passed_on() -> None:
     assert options(Load(request_rate=2.5))["--request-rate"] == "2.5"
 
 
-def test_the_client_is_no_rank_and_has_no_device() -> None:
-    caller = {"PATH": "/bin", "VLLM_HETERO_RANK_MAP": "{}", "VLLM_HETEROGENEOUS_PLATFORM": "1"}
+def test_the_client_is_no_rank_and_sees_the_machines_devices() -> None:
+    caller = {
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "PATH": "/bin",
+        "VLLM_HETERO_RANK_MAP": "{}",
+        "VLLM_HETEROGENEOUS_PLATFORM": "1",
+    }
     env = load_environment(caller, "org/model")
     assert env["PATH"] == "/bin"
     assert not [name for name in env if name.startswith("VLLM_HETERO")]
-    assert env["CUDA_VISIBLE_DEVICES"] == "-1"
+    assert "CUDA_VISIBLE_DEVICES" not in env
     assert env["VLLM_PLUGINS"] == ""
     assert "VLLM_HETERO_RANK_MAP" in caller, "the caller's own environment must not change"
 
