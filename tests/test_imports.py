@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HEAVY = {"torch", "vllm", "transformers", "numpy", "pandas", "matplotlib", "pydantic"}
+HEAVY = {"torch", "vllm", "transformers", "numpy", "pandas", "matplotlib"}
 
 
 def imports(file: Path, inside_functions: bool = True) -> set[str]:

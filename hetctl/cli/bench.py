@@ -99,13 +99,19 @@ def bench(
         cpu_ranks=cpu_ranks,
         gpu_memory=gpu_memory,
         dtype=dtype,
-        max_model_len=max_model_len or input_len + output_len,
+        max_model_len=max_model_len or _context_for(input_len, output_len),
         concurrency=concurrency,
         input_len=input_len,
         output_len=output_len,
     )
     prepared = _prepare(inputs, compare, tuple(vllm_args))
     measure(model, load, prepared, repeats, folder, TimeLimits(ready_timeout, load_timeout))
+
+
+def _context_for(input_len: int, output_len: int) -> int:
+    """Room for the load's requests. The generator makes text of random tokens, and a
+    tokenizer may cut the same text into some tokens more."""
+    return input_len + output_len + max(64, input_len // 8)
 
 
 def _prepare(

@@ -13,12 +13,15 @@ from typer.testing import CliRunner
 from hetctl.bench import compare as compare_module
 from hetctl.bench.compare import RESULTS_FILE
 from hetctl.bench.events import Advanced, Failed, Measured
-from hetctl.bench.results import FailedRun, Load, Measurement, Results
+from hetctl.bench.results import FailedRun, Measurement, Results
 from hetctl.cli import bench as bench_module
 from hetctl.cli.app import app
 from hetctl.cli.bench import Prepared
 from hetctl.cli.bench_progress import BenchProgress
-from hetctl.errors import EXIT_INTERRUPTED, HetctlError, UsageError
+from hetctl.cli.plan_options import PlanInputs, inputs_from_options
+from hetctl.errors import EXIT_INTERRUPTED, UsageError
+from hetctl.launch import preflight
+from hetctl.model.tiny import write_tiny
 from tests.bench import sample
 from tests.bench.test_compare import Bench
 
@@ -26,11 +29,18 @@ REPORTS = ("results.json", "results.csv", "results.md", "report.html")
 
 
 @pytest.fixture
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    write_tiny(folder)
+    return str(folder)
+
+
+@pytest.fixture
 def connected(monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """A planner and servers that are not real; the load is a callable of ``Bench``."""
+    """Configurations and servers that are not real; the load is a callable of ``Bench``."""
     fake = Bench()
 
-    def prepare(_model: str, _load: Load, _compare: bool) -> Prepared:
+    def prepare(_inputs: PlanInputs, _compare: bool, _vllm_args: tuple[str, ...]) -> Prepared:
         return Prepared(sample.machine(), (sample.HYBRID, sample.CPU), (), fake.server)
 
     def compare(*args: object) -> Results:
@@ -48,9 +58,9 @@ def invoke(*args: str) -> tuple[int, str, BaseException | None]:
 
 
 @pytest.mark.usefixtures("connected")
-def test_bench_writes_every_report_and_prints_the_comparison(tmp_path: Path) -> None:
+def test_bench_writes_every_report_and_prints_the_comparison(tmp_path: Path, model: str) -> None:
     out = tmp_path / "out"
-    code, text, _ = invoke("bench", "org/m", "--compare", "--out", str(out), "--concurrency", "3")
+    code, text, _ = invoke("bench", model, "--compare", "--out", str(out), "--concurrency", "3")
     assert code == 0
     assert all((out / name).stat().st_size > 0 for name in REPORTS)
     assert "Output tok/s" in text
@@ -62,14 +72,14 @@ def test_bench_writes_every_report_and_prints_the_comparison(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_keeps_what_was_measured_and_exits_130(
-    tmp_path: Path, connected: Bench, stop: signal.Signals
+    tmp_path: Path, connected: Bench, stop: signal.Signals, model: str
 ) -> None:
     def on_load(loads: int) -> None:
         if loads == 2:
             os.kill(os.getpid(), stop)
 
     connected.on_load = on_load
-    code, _, _ = invoke("bench", "org/m", "--out", str(tmp_path), "--repeats", "2")
+    code, _, _ = invoke("bench", model, "--out", str(tmp_path), "--repeats", "2")
     assert code == EXIT_INTERRUPTED
     assert all((tmp_path / name).exists() for name in REPORTS)
     results = Results.load(tmp_path / RESULTS_FILE)
@@ -79,17 +89,46 @@ def test_a_signal_keeps_what_was_measured_and_exits_130(
 
 
 @pytest.mark.usefixtures("connected")
-def test_earlier_results_are_not_overwritten(tmp_path: Path) -> None:
-    assert invoke("bench", "org/m", "--out", str(tmp_path))[0] == 0
-    _, _, error = invoke("bench", "org/m", "--out", str(tmp_path))
+def test_earlier_results_are_not_overwritten(tmp_path: Path, model: str) -> None:
+    assert invoke("bench", model, "--out", str(tmp_path))[0] == 0
+    _, _, error = invoke("bench", model, "--out", str(tmp_path))
     assert isinstance(error, UsageError)
     assert "already holds results" in str(error)
 
 
-def test_without_a_planner_it_says_so(tmp_path: Path) -> None:
-    _, _, error = invoke("bench", "org/m", "--out", str(tmp_path))
-    assert isinstance(error, HetctlError)
-    assert "not connected to the planner" in str(error)
+def test_a_split_is_compared_with_one_cpu_rank_under_the_same_load(
+    tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "prepare_runtime", lambda plan, progress: None)
+    machine = tmp_path / "machine.json"
+    sample.machine().model_copy(update={"gpus": ()}).save(machine)
+    inputs = inputs_from_options(
+        model, split="3,5", machine=machine, concurrency=2, input_len=64, output_len=32
+    )
+    prepared = bench_module._prepare(inputs, compare=True, vllm_args=("--seed", "7"))
+    plan, baseline = prepared.configurations
+    assert plan.plan is not None
+    assert baseline.plan is not None
+    assert (plan.plan.split, baseline.plan.split) == ((3, 5), (8,))
+    assert plan.plan.workload == baseline.plan.workload
+    for configuration in prepared.configurations:
+        assert configuration.command.argv[-3:] == ("--no-enable-prefix-caching", "--seed", "7")
+    assert len({c.command.port for c in prepared.configurations}) == 1
+
+
+@pytest.mark.usefixtures("connected")
+def test_the_context_leaves_room_for_prompts_that_come_out_longer(
+    tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    real = bench_module.options.inputs_from_options
+    monkeypatch.setattr(
+        bench_module.options,
+        "inputs_from_options",
+        lambda *args, **given: seen.append(given["max_model_len"]) or real(*args, **given),
+    )
+    invoke("bench", model, "--out", str(tmp_path), "--input-len", "100", "--output-len", "20")
+    assert seen == [184]
 
 
 @pytest.mark.parametrize("rate", ["0", "-1", "inf", "nan"])
