@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 from hetctl.model.tiny import write_tiny
-
 from vllm_hetero.kernels import ensure_kernels
 
 PROMPTS = Path(__file__).parent.parent / "prompts.json"
