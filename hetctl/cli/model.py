@@ -5,10 +5,9 @@ from typing import Annotated
 
 import typer
 
-from hetctl.cli.console import out
-from hetctl.model.tiny import write_tiny
+from hetctl.cli.group import Group
 
-app = typer.Typer(name="model", help="Write the demo model.", no_args_is_help=True)
+app = typer.Typer(name="model", cls=Group, help="Write the demo model.", no_args_is_help=True)
 
 
 @app.callback()
@@ -25,5 +24,8 @@ def tiny(
     ] = False,
 ) -> None:
     """Write a Llama of 3.3 million parameters, to try hetctl without a download."""
+    from hetctl.cli.console import out
+    from hetctl.model.tiny import write_tiny
+
     written = write_tiny(folder, force)
     out.print(f"The demo model {'is in' if written else 'was already in'} {folder}", soft_wrap=True)
