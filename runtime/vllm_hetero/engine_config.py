@@ -82,7 +82,8 @@ def prepare_engine_config(vllm_config: "VllmConfig") -> None:
     parallel = vllm_config.parallel_config
     try:
         ranks = rank_map(parallel.world_size)
-        _check_groups(ranks, parallel.tensor_parallel_size)
+        check_devices(ranks, env.visible_gpus())
+        check_groups(ranks, parallel.tensor_parallel_size)
     except RankMapError as error:
         raise ValueError(f"{error}.") from error
     _refuse_unsupported(vllm_config)
@@ -97,8 +98,26 @@ def prepare_engine_config(vllm_config: "VllmConfig") -> None:
         vllm_config.model_config.disable_cascade_attn = True
 
 
-def _check_groups(ranks: RankMap, tensor_parallel_size: int) -> None:
-    """Tensor parallelism needs one kind of device in each group."""
+def check_devices(ranks: RankMap, visible_gpus: int) -> None:
+    """Every GPU of the map must be there.
+
+    Raises:
+        RankMapError: naming the rank, its device and how many GPUs are visible.
+    """
+    for rank in ranks.ranks:
+        if rank.cuda_index is not None and rank.cuda_index >= visible_gpus:
+            raise RankMapError(
+                f"rank {rank.rank} is on {rank.device}, but {visible_gpus} GPUs are visible; "
+                f"change the rank map or CUDA_VISIBLE_DEVICES"
+            )
+
+
+def check_groups(ranks: RankMap, tensor_parallel_size: int) -> None:
+    """Tensor parallelism needs one kind of device in each group.
+
+    Raises:
+        RankMapError: naming the first group that mixes GPU and CPU ranks.
+    """
     for first in range(0, len(ranks.ranks), tensor_parallel_size):
         group = ranks.ranks[first : first + tensor_parallel_size]
         if len({rank.is_cpu for rank in group}) > 1:
