@@ -133,40 +133,66 @@ def _run(plan: "Plan", command: "LaunchCommand", log: Path, start_timeout: float
         )
     with activity() as say:
         prepare_runtime(plan, say)
+    # Preparing may have taken minutes.
+    require_free_port(command.host, command.port)
     server = Server(command, log)
-    with _until_signal() as ending, server:
+    ending = _EndSignals()
+    with ending.handled(), server:
         err.print(f"Log: {log}", markup=False, soft_wrap=True)
-        with activity("starting vLLM") as say:
-            server.wait_ready(start_timeout, lambda phase: say(f"starting vLLM: {phase}"))
-        out.print(
-            f"Ready: {command.base_url}/v1  model {command.model_name}  (Ctrl-C ends it)",
-            markup=False,
-            soft_wrap=True,
-        )
-        while not ending:
-            server.require_alive()
-            time.sleep(_WATCH_S)
+        with ending.interrupting():
+            ending.check()
+            with activity("starting vLLM") as say:
+                server.wait_ready(start_timeout, lambda phase: say(f"starting vLLM: {phase}"))
+            out.print(
+                f"Ready: {command.base_url}/v1  model {command.model_name}  (Ctrl-C ends it)",
+                markup=False,
+                soft_wrap=True,
+            )
+            while True:
+                server.require_alive()
+                time.sleep(_WATCH_S)
 
 
 class _EndRequested(Exception):  # noqa: N818 - not an error: the user asked for the end
     """A signal arrived while the server was starting or serving."""
 
 
-@contextmanager
-def _until_signal() -> Iterator[list[int]]:
-    """Let SIGINT and SIGTERM leave the block, so that the server is stopped in order."""
-    seen: list[int] = []
+class _EndSignals:
+    """Signals that ask for the end. They interrupt waiting, and never starting or cleaning up."""
 
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        if not seen:
-            seen.append(number)
+    def __init__(self) -> None:
+        self._seen = False
+        self._waiting = False
+
+    @contextmanager
+    def handled(self) -> Iterator[None]:
+        """Take the signals over while the block runs."""
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.signal(number, self._on_signal) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """Leave the block, without an error, when a signal comes (see :meth:`check`)."""
+        try:
+            self._waiting = True
+            yield
+        except _EndRequested:
+            pass
+        finally:
+            self._waiting = False
+
+    def check(self) -> None:
+        """Leave the block around this if a signal came before it."""
+        if self._seen:
             raise _EndRequested
 
-    before = {number: signal.signal(number, on_signal) for number in (2, 15)}
-    try:
-        yield seen
-    except _EndRequested:
-        pass
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._seen = True
+        if self._waiting:
+            self._waiting = False
+            raise _EndRequested

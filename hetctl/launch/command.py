@@ -21,6 +21,14 @@ _OWN_OPTIONS = {
     "-pp": "--split",
     "--max-model-len": "hetctl's --max-model-len",
     "--dtype": "hetctl's --dtype",
+    "--tensor-parallel-size": "--split, which makes pipeline stages",
+    "-tp": "--split, which makes pipeline stages",
+    "--data-parallel-size": "one server for each copy of the model",
+    "-dp": "one server for each copy of the model",
+    "--uds": "hetctl's --host and --port",
+    "--headless": "a server with an API",
+    "--ssl-keyfile": "a proxy in front that ends TLS",
+    "--ssl-certfile": "a proxy in front that ends TLS",
 }
 """Options of ``vllm serve`` that the plan decides, and what to use instead."""
 

@@ -2,13 +2,17 @@
 
 import contextlib
 import os
+import re
 import signal
 import time
 from pathlib import Path
 
 import psutil
 
-_SHM = "/dev/shm/"
+_SHM = Path("/dev/shm")
+# What vLLM, Python's multiprocessing, torch, NCCL and the plugin call their segments. Other
+# files in /dev/shm that a server maps, model weights above all, belong to the user.
+_SEGMENTS = re.compile(r"(psm_|sem\.mp-|torch_|nccl-|vllm_hetero-|vllm_shm_|shm_manager)")
 
 
 class ProcessTree:
@@ -21,12 +25,13 @@ class ProcessTree:
         self._leader = leader
         self._members: dict[int, psutil.Process] = {}
         self._segments: set[Path] = set()
+        self._before = _own_segments()
 
     def observe(self) -> None:
         """Remember the processes and the shared memory that exist now."""
         for process in self._session():
             self._members[process.pid] = process
-            self._segments |= _mapped_segments(process.pid)
+            self._segments |= _mapped_segments(process.pid) - self._before
 
     def signal(self, number: signal.Signals) -> None:
         """Send to the leader alone: vLLM passes it on in its own order."""
@@ -80,8 +85,9 @@ class ProcessTree:
         in_use: set[Path] = set()
         for process in psutil.process_iter():
             in_use |= _mapped_segments(process.pid)
-        for segment in self._segments - in_use:
-            segment.unlink(missing_ok=True)
+        for segment in (self._segments & _own_segments()) - in_use:
+            with contextlib.suppress(OSError):
+                segment.unlink()
 
 
 def _mapped_segments(pid: int) -> set[Path]:
@@ -90,5 +96,19 @@ def _mapped_segments(pid: int) -> set[Path]:
         lines = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         return set()
-    paths = (line.split(maxsplit=5)[5] for line in lines if _SHM in line)
-    return {Path(path) for path in paths if not path.endswith(" (deleted)")}
+    paths = (Path(line.split(maxsplit=5)[5]) for line in lines if f"{_SHM}/" in line)
+    return {path for path in paths if _is_segment(path)}
+
+
+def _is_segment(path: Path) -> bool:
+    return path.parent == _SHM and _SEGMENTS.match(path.name) is not None
+
+
+def _own_segments() -> set[Path]:
+    """This user's segments that exist now."""
+    found = set()
+    for path in _SHM.iterdir() if _SHM.is_dir() else ():
+        with contextlib.suppress(OSError):
+            if _is_segment(path) and path.stat().st_uid == os.getuid():
+                found.add(path)
+    return found

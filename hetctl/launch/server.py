@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,10 +20,22 @@ from hetctl.errors import LaunchError
 from hetctl.launch.command import LaunchCommand
 from hetctl.launch.process_tree import ProcessTree
 from hetctl.launch.startup import cause, phase, tail
+from vllm_hetero import env
 
 _POLL_S = 0.5
 STOP_GRACE_S = 30.0
 _PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
+# A proxy that the environment names is not for this machine's own addresses.
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+# What a shell may still hold of another launch; it would turn a GPU-only server into a mixed one.
+_FROM_OTHER_LAUNCHES = {
+    env.PLATFORM,
+    env.RANK_MAP,
+    env.ROLE,
+    env.RUN_DIR,
+    "VLLM_PP_LAYER_PARTITION",
+}
 
 
 class Server:
@@ -65,7 +78,7 @@ class Server:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
-                    preexec_fn=_end_with_parent,
+                    preexec_fn=partial(_end_with_parent, os.getpid()),
                 )
         except OSError as error:
             shutil.rmtree(self._run_dir, ignore_errors=True)
@@ -142,13 +155,14 @@ class Server:
         self.stop()
 
     def _environment(self) -> dict[str, str]:
-        return {**os.environ, "VLLM_RPC_BASE_PATH": str(self._run_dir), **self.command.env}
+        inherited = {k: v for k, v in os.environ.items() if k not in _FROM_OTHER_LAUNCHES}
+        return {**inherited, "VLLM_RPC_BASE_PATH": str(self._run_dir), **self.command.env}
 
     def _healthy(self) -> bool:
         if self.poll() is not None:
             return False
         try:
-            with urllib.request.urlopen(f"{self._local_url()}/health", timeout=2) as answer:
+            with _DIRECT.open(f"{self._local_url()}/health", timeout=2) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
@@ -164,6 +178,8 @@ class Server:
         return f"The server {what}{said}; its log is {self.log_path}."
 
 
-def _end_with_parent() -> None:
-    """In the child, before it runs: be told to end if hetctl is killed."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def _end_with_parent(parent: int) -> None:
+    """In the child, before it runs: be told to end if hetctl is killed, or was already."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os._exit(1)

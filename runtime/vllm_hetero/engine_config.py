@@ -129,7 +129,8 @@ def check_groups(ranks: RankMap, tensor_parallel_size: int) -> None:
 
 
 def _refuse_unsupported(vllm_config: "VllmConfig") -> None:
-    parallel = vllm_config.parallel_config
+    parallel, cache = vllm_config.parallel_config, vllm_config.cache_config
+    model = vllm_config.model_config
     refusals = {
         "data parallelism (--data-parallel-size)": parallel.data_parallel_size > 1,
         "several nodes (--nnodes)": parallel.nnodes > 1,
@@ -138,6 +139,10 @@ def _refuse_unsupported(vllm_config: "VllmConfig") -> None:
         "context parallelism": parallel.prefill_context_parallel_size > 1
         or parallel.decode_context_parallel_size > 1,
         "KV transfer (--kv-transfer-config)": vllm_config.kv_transfer_config is not None,
+        # vLLM turns this one into a KV transfer only after the platform's check.
+        "KV offloading (--kv-offloading-size)": cache.kv_offloading_size is not None,
+        "a model with state-space layers": model.is_hybrid or model.is_attention_free,
+        "multi-head latent attention (MLA), which has no CPU kernel,": model.use_mla,
         "sequence parallelism (enable_sp)": bool(
             vllm_config.compilation_config.pass_config.enable_sp
         ),

@@ -1,8 +1,10 @@
 """Starts the ranks, each with its own environment, and reports which one failed."""
 
+import multiprocessing.connection
 import tempfile
+from multiprocessing.process import BaseProcess
 from signal import Signals
-from typing import Any
+from typing import Any, NoReturn
 
 from vllm import envs
 from vllm.v1.executor.multiproc_executor import MultiprocExecutor
@@ -37,11 +39,14 @@ class HeterogeneousExecutor(MultiprocExecutor):
             prefix="vllm_hetero-", dir=envs.VLLM_RPC_BASE_PATH
         )
         self._failures = FailureBoard.at(self._run_dir.name)
+        self._cause: str | None = None
+        self._starting = True
         try:
             with ranks_start_with(RankEnvironment(ranks, self._run_dir.name)):
                 super()._init_executor()
         except Exception as error:
             self._raise_with_cause(error)
+        self._starting = False
 
     def collective_rpc(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -50,30 +55,40 @@ class HeterogeneousExecutor(MultiprocExecutor):
             self._raise_with_cause(error)
 
     def shutdown(self) -> None:
-        if not getattr(self, "shutting_down", False) and (cause := self._cause()):
-            logger.error("%s", cause)
         super().shutdown()
         if (run_dir := getattr(self, "_run_dir", None)) is not None:
             run_dir.cleanup()
 
-    def _cause(self) -> str | None:
+    def _ensure_worker_termination(self, worker_procs: list[BaseProcess]) -> None:
+        """vLLM calls this when the start failed and at every end, before it kills anyone:
+        the last moment at which a rank that ended by itself can be told from the others."""
+        if self._cause is None:
+            self._cause = self._find_cause(worker_procs)
+            if self._cause is not None:
+                logger.error("%s", self._cause)
+        super()._ensure_worker_termination(worker_procs)
+
+    def _find_cause(self, worker_procs: list[BaseProcess]) -> str | None:
         """One sentence on the rank that ended the engine, or None.
 
         A rank that was killed leaves no words, and what its peers say then ("the other
         end is gone") is a consequence.
         """
-        for handle in getattr(self, "workers", None) or []:
-            if not handle.proc.is_alive():
-                handle.proc.join(timeout=1.0)
-                code = handle.proc.exitcode or 0
-                if code < 0:
-                    device = self._ranks.ranks[handle.rank].device
-                    return f"Rank {handle.rank} ({device}) was killed by {Signals(-code).name}"
-        failures = getattr(self, "_failures", None)
-        return failures.first() if failures is not None else None
+        if self._starting:
+            # A broken pipe told of the death; the exit code comes a little later.
+            multiprocessing.connection.wait([p.sentinel for p in worker_procs], timeout=1.0)
+        for proc in worker_procs:
+            if proc.is_alive():
+                continue
+            proc.join(timeout=1.0)
+            if (code := proc.exitcode or 0) < 0:
+                rank = int(proc.name.rpartition("-")[2])
+                device = self._ranks.ranks[rank].device
+                return f"Rank {rank} ({device}) was killed by {Signals(-code).name}"
+        return self._failures.first()
 
-    def _raise_with_cause(self, error: Exception) -> None:
-        cause = self._cause()
+    def _raise_with_cause(self, error: Exception) -> NoReturn:
+        cause = self._cause or self._failures.first()
         if cause is None:
             raise error
         raise RuntimeError(cause) from error

@@ -22,12 +22,13 @@ def adapt_to_rank(vllm_config: "VllmConfig", rank: Rank) -> None:
     if rank.kv_cache_bytes is not None:
         vllm_config.cache_config.kv_cache_memory_bytes = rank.kv_cache_bytes
     elif rank.is_cpu:
-        given = os.environ.get(env.CPU_KV_CACHE_BYTES)
-        # --gpu-memory-utilization is for GPUs: applied to a NUMA node it would claim
-        # nearly all memory of the machine.
-        vllm_config.cache_config.kv_cache_memory_bytes = (
-            int(given) if given else DEFAULT_CPU_KV_CACHE_BYTES
-        )
+        cache = vllm_config.cache_config
+        if given := os.environ.get(env.CPU_KV_CACHE_BYTES):
+            cache.kv_cache_memory_bytes = int(given)
+        elif cache.kv_cache_memory_bytes is None:
+            # --gpu-memory-utilization is for GPUs: applied to a NUMA node it would claim
+            # nearly all memory of the machine.
+            cache.kv_cache_memory_bytes = DEFAULT_CPU_KV_CACHE_BYTES
 
 
 def _adapt_to_cpu(vllm_config: "VllmConfig") -> None:
@@ -38,12 +39,15 @@ def _adapt_to_cpu(vllm_config: "VllmConfig") -> None:
     """
     from vllm.config import CompilationMode, CUDAGraphMode
     from vllm.config.kernel import IrOpPriorityConfig
+    from vllm.config.offload import OffloadConfig
     from vllm.platforms import current_platform
     from vllm.platforms.cpu import CpuPlatform
 
     vllm_config.device_config.device_type = "cpu"
     vllm_config.device_config.device = torch.device("cpu")
     vllm_config.model_config.enforce_eager = True
+    # Weights of a CPU rank are in host memory as it is.
+    vllm_config.offload_config = OffloadConfig()
     compilation = vllm_config.compilation_config
     compilation.mode = CompilationMode.NONE
     compilation.cudagraph_mode = CUDAGraphMode.NONE

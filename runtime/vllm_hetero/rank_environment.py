@@ -5,12 +5,13 @@ code could run in it, so all of it must be in the environment before Python star
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from vllm_hetero import env
 from vllm_hetero.preload import preload_libraries
 from vllm_hetero.rank_map import Rank, RankMap
+from vllm_hetero.topology import usable_cores
 
 
 class RankEnvironment:
@@ -28,22 +29,27 @@ class RankEnvironment:
     def configure_omp_envs(self, rank: int, local_rank: int) -> Iterator[None]:
         """Set the environment of ``rank`` while its process is spawned."""
         entry = self._ranks.ranks[rank]
-        variables = {
+        variables: dict[str, str | None] = {
             env.RANK_MAP: self._ranks.to_json(),
             env.RUN_DIR: self._run_dir,
             "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
             **(cpu_rank_variables(entry) if entry.is_cpu else gpu_rank_variables()),
         }
         before = {name: os.environ.get(name) for name in variables}
-        os.environ.update(variables)
+        _apply(variables)
         try:
             yield
         finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
+            _apply(before)
+
+
+def _apply(variables: Mapping[str, str | None]) -> None:
+    """Set variables; None unsets."""
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def gpu_rank_variables() -> dict[str, str]:
@@ -51,25 +57,42 @@ def gpu_rank_variables() -> dict[str, str]:
     return {env.ROLE: "gpu", "OMP_NUM_THREADS": "1"}
 
 
-def cpu_rank_variables(rank: Rank) -> dict[str, str]:
-    """Role, devices, threads and preloaded libraries of a CPU rank."""
-    variables = {
+def cpu_rank_variables(rank: Rank) -> dict[str, str | None]:
+    """Role, devices, threads and preloaded libraries of a CPU rank; None unsets."""
+    libraries = ":".join(preload_libraries())
+    variables: dict[str, str | None] = {
         env.ROLE: "cpu",
         # An empty string would let vLLM believe that Triton can be used.
         "CUDA_VISIBLE_DEVICES": "-1",
         # Layers run eagerly, and compiling what is left (random sampling) would cost half
         # a minute at each start and need a C++ compiler.
         "TORCHDYNAMO_DISABLE": "1",
-        "LD_PRELOAD": ":".join(preload_libraries()),
+        "LD_PRELOAD": libraries or None,
+        "OMP_NUM_THREADS": str(len(rank.cpus) or _unpinned_threads(rank.numa_node)),
     }
+    if rank.numa_node is not None:
+        # Where vLLM's CPU worker binds its memory.
+        variables["CPU_VISIBLE_MEMORY_NODES"] = str(rank.numa_node)
     if rank.cpus:
-        variables |= {"OMP_NUM_THREADS": str(len(rank.cpus)), **_affinity(rank.cpus, variables)}
+        # A user's own OpenMP settings would win over ours and put all ranks on the same cores.
+        variables |= dict.fromkeys(_PINNING) | _affinity(rank.cpus, libraries)
     return variables
 
 
-def _affinity(cpus: tuple[int, ...], variables: dict[str, str]) -> dict[str, str]:
+_PINNING = ("OMP_PLACES", "OMP_PROC_BIND", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
+
+
+def _unpinned_threads(numa_node: int | None) -> int:
+    """One thread per usable core, of the node if there is one."""
+    cores = usable_cores()
+    if numa_node in cores:
+        return len(cores[numa_node])
+    return sum(map(len, cores.values()))
+
+
+def _affinity(cpus: tuple[int, ...], libraries: str) -> dict[str, str]:
     """Pin one OpenMP thread to each CPU, in the words of the OpenMP that is preloaded."""
-    if "iomp" in variables["LD_PRELOAD"]:
+    if "iomp" in libraries:
         places = ",".join(map(str, cpus))
         return {
             "KMP_AFFINITY": f"granularity=fine,explicit,proclist=[{places}]",

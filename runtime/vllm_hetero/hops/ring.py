@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 DATA_OFFSET = 4096
 ALIGNMENT = 64
@@ -178,9 +179,8 @@ class Ring:
         if pid == 0:
             return True
         try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+        except OSError:
             return False
-        except PermissionError:
-            return True
-        return True
+        # A zombie has ended, too: its parent has not asked for its exit code yet.
+        return stat.rpartition(")")[2].split()[0] != "Z"
