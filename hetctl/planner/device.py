@@ -112,10 +112,11 @@ def cpu_devices(machine: Machine, ranks: int | None, dtype: Dtype) -> tuple[Devi
     """CPU ranks, in NUMA order: ``ranks`` of them, or one per node with cores.
 
     Ranks that outnumber the nodes share nodes evenly; a node's cores, memory and rates
-    are divided among its ranks.
+    are divided among its ranks. Ranks that outnumber the cores take turns on them, which
+    stages of a pipeline do anyway.
 
     Raises:
-        UsageError: a rate is missing, or there are fewer cores than ranks.
+        UsageError: a rate is missing.
     """
     nodes = _nodes_near_gpus_first(machine)
     if ranks == 0 or not nodes:
@@ -125,12 +126,6 @@ def cpu_devices(machine: Machine, ranks: int | None, dtype: Dtype) -> tuple[Devi
     shares = {
         node.id: wanted // len(nodes) + (i < wanted % len(nodes)) for i, node in enumerate(nodes)
     }
-    for node in nodes:
-        if shares[node.id] > len(threads[node.id]):
-            raise UsageError(
-                f"{wanted} CPU ranks need {shares[node.id]} cores on NUMA node {node.id}, and "
-                f"{len(threads[node.id])} may be used there; ask for fewer ranks."
-            )
     nodes = sorted(nodes, key=lambda node: node.id)
     return tuple(
         _cpu_device(node, cores, shares[node.id], dtype)
@@ -190,7 +185,10 @@ def _nodes_near_gpus_first(machine: Machine) -> list[NumaNode]:
 
 def _divided(cores: list[Core], parts: int) -> list[list[Core]]:
     """Equal, contiguous parts. Cores that remain stay idle: ranks of one node are alike, or
-    the layers would all go to the one with a core more."""
+    the layers would all go to the one with a core more. With more parts than cores, each
+    part is one core."""
+    if parts > len(cores):
+        return [[cores[i % len(cores)]] for i in range(parts)]
     size = len(cores) // parts if parts else 0
     return [cores[i * size : (i + 1) * size] for i in range(parts)]
 

@@ -74,13 +74,15 @@ class HeterogeneousExecutor(MultiprocExecutor):
         A rank that was killed leaves no words, and what its peers say then ("the other
         end is gone") is a consequence.
         """
-        if self._starting:
-            # A broken pipe told of the death; the exit code comes a little later.
-            multiprocessing.connection.wait([p.sentinel for p in worker_procs], timeout=1.0)
+        # During the start, a broken pipe tells of a death a little before the sentinel does;
+        # the exit code comes later still, so is_alive() would say yes.
+        ended = multiprocessing.connection.wait(
+            [proc.sentinel for proc in worker_procs], timeout=1.0 if self._starting else 0
+        )
         for proc in worker_procs:
-            if proc.is_alive():
+            if proc.sentinel not in ended:
                 continue
-            proc.join(timeout=1.0)
+            proc.join(timeout=2.0)
             if (code := proc.exitcode or 0) < 0:
                 rank = int(proc.name.rpartition("-")[2])
                 device = self._ranks.ranks[rank].device

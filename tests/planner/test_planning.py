@@ -269,7 +269,6 @@ def test_a_given_split_that_does_not_fit_names_the_rank() -> None:
         ({"devices": ("cuda:0",), "cpu_ranks": 1}, "contradicts --devices"),
         ({"devices": ("cpu", "cpu"), "cpu_ranks": 1}, "names cpu 2 times"),
         ({"cpu_ranks": 33}, "33 CPU ranks are more than the 32 layers"),
-        ({"cpu_ranks": 17}, "17 CPU ranks need 17 cores on NUMA node 0, and 15"),
         ({"gpu_memory_bytes": 99 * GIB}, "99.0 GiB is more than the GPUs have"),
         ({"devices": ("cpu",), "cpu_ranks": 0}, "no device to run on"),
     ],
@@ -277,6 +276,14 @@ def test_a_given_split_that_does_not_fit_names_the_rank() -> None:
 def test_impossible_requests_are_one_sentence(request_: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         plan_of(machine(), **request_)
+
+
+def test_ranks_that_outnumber_the_cores_take_turns_on_them() -> None:
+    plan = plan_of(machine(gpus=[]), cpu_ranks=17)
+    cpus = [rank.cpus for rank in plan.ranks]
+    assert all(len(own) == 1 for own in cpus)
+    assert len(set(cpus)) == 15
+    assert cpus[15:] == cpus[:2]
 
 
 @pytest.mark.parametrize(
