@@ -6,7 +6,6 @@ headers of local safetensors files are; never a tensor.
 """
 
 import json
-import logging
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -171,6 +170,8 @@ def _config_from_hub(name: str) -> Path:
 
 def _download(name: str, filename: str) -> Path:
     """The cached file if there is one, else the hub's: sizes do not change between revisions."""
+    import logging
+
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
