@@ -1,5 +1,6 @@
 """The ``hetctl`` command and its one error boundary."""
 
+import gc
 import sys
 from typing import Annotated
 
@@ -55,6 +56,8 @@ app.add_typer(kernels.app)
 
 def main() -> None:
     """Entry point: expected errors print one sentence; bugs keep their traceback."""
+    # Imports make many objects and no garbage: Python's 700 would look for it 80 times.
+    gc.set_threshold(50_000)
     try:
         app()
     except HetctlError as error:

@@ -6,7 +6,6 @@ headers of local safetensors files are; never a tensor.
 """
 
 import json
-import logging
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,9 @@ from hetctl.errors import UsageError
 
 # safetensors' own limit on the length of a header.
 _HEADER_LIMIT = 100_000_000
+
+# How long the hub may take to answer before it counts as unreachable.
+_HUB_ANSWER_S = 5.0
 
 _INDEX = "model.safetensors.index.json"
 _SINGLE = "model.safetensors"
@@ -171,6 +173,8 @@ def _config_from_hub(name: str) -> Path:
 
 def _download(name: str, filename: str) -> Path:
     """The cached file if there is one, else the hub's: sizes do not change between revisions."""
+    import logging
+
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -179,7 +183,26 @@ def _download(name: str, filename: str) -> Path:
     try:
         return Path(hf_hub_download(name, filename, local_files_only=True))
     except LocalEntryNotFoundError:
+        _require_hub(name, filename)
         return Path(hf_hub_download(name, filename))
+
+
+def _require_hub(name: str, filename: str) -> None:
+    """Ask the hub for the file once: its download function insists for 20 s and more.
+
+    Raises:
+        LocalEntryNotFoundError: no answer.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        get_hf_file_metadata(hf_hub_url(name, filename), timeout=_HUB_ANSWER_S)
+    except HfHubHTTPError:
+        pass  # An answer: the download deals with it.
+    # requests', httpx' or httpx2's own, by the version of the hub's client.
+    except Exception as error:
+        raise LocalEntryNotFoundError(f"The hub does not answer: {error}") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from hetctl.errors import HetctlError
 
 def _compiles(pattern: str) -> str:
     try:
-        re.compile(pattern)
+        re.compile(pattern, re.IGNORECASE)  # as it is matched, so that re keeps it
     except re.error as error:
         raise ValueError(f"it is not a regular expression ({error})") from error
     return pattern

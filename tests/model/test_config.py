@@ -1,7 +1,12 @@
 """Reading a model: dtype, context, windows, stored sizes, and what is refused."""
 
 import json
+import os
+import socket
 import struct
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +252,27 @@ def test_an_unreachable_hub_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(UsageError, match="cannot be reached") as caught:
         read_model_spec("hetctl-tests/no-such-model")
     assert "\n" not in str(caught.value)
+
+
+def test_a_hub_that_refuses_connections_is_told_at_once(tmp_path: Path) -> None:
+    with socket.socket() as bound:  # and not listening: connections are refused
+        bound.bind(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
+        command = "from hetctl.model.config import read_model_spec as read; read('org/none')"
+        started = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-c", command],
+            env=os.environ
+            | {"HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HOME": str(tmp_path)}
+            | {"HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"},
+            capture_output=True,
+            text=True,
+        )
+    assert (
+        "UsageError: There is no folder org/none, and the Hugging Face hub cannot be"
+        in (done.stderr.splitlines()[-1])
+    )
+    assert time.monotonic() - started < 10
 
 
 def test_a_folder_without_config_is_named(tmp_path: Path) -> None:
