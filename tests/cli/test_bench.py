@@ -14,14 +14,14 @@ from hetctl.bench import compare as compare_module
 from hetctl.bench.compare import RESULTS_FILE
 from hetctl.bench.events import Advanced, Failed, Measured
 from hetctl.bench.results import FailedRun, Measurement, Results
-from hetctl.cli import bench as bench_module
 from hetctl.cli.app import app
-from hetctl.cli.bench import Prepared
 from hetctl.cli.bench_progress import BenchProgress
-from hetctl.cli.plan_options import PlanInputs, inputs_from_options
 from hetctl.errors import EXIT_INTERRUPTED, UsageError
-from hetctl.launch import preflight
+from hetctl.launch import preflight, server
+from hetctl.machine import Machine
 from hetctl.model.tiny import write_tiny
+from hetctl.probe import machine as probe
+from hetctl.profiles import with_rates
 from tests.bench import sample
 from tests.bench.test_compare import Bench
 
@@ -36,20 +36,29 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def connected(monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """Configurations and servers that are not real; the load is a callable of ``Bench``."""
-    fake = Bench()
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """What is probed: 16 cores and no GPU."""
+    found = sample.machine().model_copy(update={"gpus": ()})
+    monkeypatch.setattr(probe, "probe_machine", lambda: found)
+    return with_rates(found)
 
-    def prepare(_inputs: PlanInputs, _compare: bool, _vllm_args: tuple[str, ...]) -> Prepared:
-        return Prepared(sample.machine(), (sample.HYBRID, sample.CPU), (), fake.server)
+
+@pytest.fixture
+def connected(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """The real way from the options to the results, over a server and a load that are not."""
+    fake = Bench()
 
     def compare(*args: object) -> Results:
         return real(*args, run_load=fake.load)  # type: ignore[arg-type]
 
     real = compare_module.compare
-    monkeypatch.setattr(bench_module, "_prepare", prepare)
+    monkeypatch.setattr(server, "Server", fake.server)
+    monkeypatch.setattr(preflight, "prepare_runtime", lambda plan, progress: None)
     monkeypatch.setattr(compare_module, "compare", compare)
     return fake
+
+
+COMPARE = ("--compare", "--split", "3,5")
 
 
 def invoke(*args: str) -> tuple[int, str, BaseException | None]:
@@ -58,16 +67,20 @@ def invoke(*args: str) -> tuple[int, str, BaseException | None]:
 
 
 @pytest.mark.usefixtures("connected")
-def test_bench_writes_every_report_and_prints_the_comparison(tmp_path: Path, model: str) -> None:
+def test_bench_writes_every_report_and_prints_the_comparison(
+    tmp_path: Path, model: str, machine: Machine
+) -> None:
     out = tmp_path / "out"
-    code, text, _ = invoke("bench", model, "--compare", "--out", str(out), "--concurrency", "3")
+    code, text, _ = invoke("bench", model, *COMPARE, "--out", str(out), "--concurrency", "3")
     assert code == 0
     assert all((out / name).stat().st_size > 0 for name in REPORTS)
     assert "Output tok/s" in text
     results = Results.load(out / RESULTS_FILE)
     assert results.offered_load.max_concurrency == 3
     assert results.offered_load.num_prompts == 12
-    assert results.environment.machine == sample.machine()
+    assert results.environment.machine == machine
+    assert [c.name for c in results.configurations] == ["pipeline", "cpu"]
+    assert [run.configuration for run in results.runs] == ["pipeline", "cpu"]
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
@@ -79,7 +92,7 @@ def test_a_signal_keeps_what_was_measured_and_exits_130(
             os.kill(os.getpid(), stop)
 
     connected.on_load = on_load
-    code, _, _ = invoke("bench", model, "--out", str(tmp_path), "--repeats", "2")
+    code, _, _ = invoke("bench", model, *COMPARE, "--out", str(tmp_path), "--repeats", "2")
     assert code == EXIT_INTERRUPTED
     assert all((tmp_path / name).exists() for name in REPORTS)
     results = Results.load(tmp_path / RESULTS_FILE)
@@ -96,39 +109,34 @@ def test_earlier_results_are_not_overwritten(tmp_path: Path, model: str) -> None
     assert "already holds results" in str(error)
 
 
+@pytest.mark.usefixtures("connected")
 def test_a_split_is_compared_with_one_cpu_rank_under_the_same_load(
-    tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, model: str
 ) -> None:
-    monkeypatch.setattr(preflight, "prepare_runtime", lambda plan, progress: None)
-    machine = tmp_path / "machine.json"
-    sample.machine().model_copy(update={"gpus": ()}).save(machine)
-    inputs = inputs_from_options(
-        model, split="3,5", machine=machine, concurrency=2, input_len=64, output_len=32
+    sizes = ("--concurrency", "2", "--input-len", "64", "--output-len", "32")
+    code, _, _ = invoke(
+        "bench", model, *COMPARE, *sizes, "--out", str(tmp_path), "--", "--seed", "7"
     )
-    prepared = bench_module._prepare(inputs, compare=True, vllm_args=("--seed", "7"))
-    plan, baseline = prepared.configurations
+    assert code == 0
+    configurations = Results.load(tmp_path / RESULTS_FILE).configurations
+    plan, baseline = configurations
     assert plan.plan is not None
     assert baseline.plan is not None
     assert (plan.plan.split, baseline.plan.split) == ((3, 5), (8,))
     assert plan.plan.workload == baseline.plan.workload
-    for configuration in prepared.configurations:
+    for configuration in configurations:
         assert configuration.command.argv[-3:] == ("--no-enable-prefix-caching", "--seed", "7")
-    assert len({c.command.port for c in prepared.configurations}) == 1
+    assert len({c.command.port for c in configurations}) == 1
 
 
 @pytest.mark.usefixtures("connected")
 def test_the_context_leaves_room_for_prompts_that_come_out_longer(
-    tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, model: str
 ) -> None:
-    seen = []
-    real = bench_module.options.inputs_from_options
-    monkeypatch.setattr(
-        bench_module.options,
-        "inputs_from_options",
-        lambda *args, **given: seen.append(given["max_model_len"]) or real(*args, **given),
-    )
     invoke("bench", model, "--out", str(tmp_path), "--input-len", "100", "--output-len", "20")
-    assert seen == [184]
+    (configuration,) = Results.load(tmp_path / RESULTS_FILE).configurations
+    assert configuration.plan is not None
+    assert configuration.plan.max_model_len == 184
 
 
 @pytest.mark.parametrize("rate", ["0", "-1", "inf", "nan"])
