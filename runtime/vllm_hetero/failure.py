@@ -10,6 +10,7 @@ import functools
 import json
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +50,7 @@ class FailureBoard:
             "device": device,
             "doing": doing,
             "error": f"{type(error).__name__}: {error}",
-            "time_ns": _now_ns(),
+            "time_ns": time.monotonic_ns(),
         }
         temporary = self._folder / f".rank-{rank}"
         try:
@@ -72,12 +73,6 @@ class FailureBoard:
         return (
             f"Rank {words['rank']} ({words['device']}) failed in {words['doing']}: {words['error']}"
         )
-
-
-def _now_ns() -> int:
-    import time
-
-    return time.monotonic_ns()
 
 
 def ends_the_engine(method: Callable[..., _Result]) -> Callable[..., _Result]:

@@ -202,7 +202,7 @@ class ShmReceiver(_End):
         return tensors
 
     def _assembly_buffer(self, size: int) -> torch.Tensor:
-        """Room for ``size`` bytes and, on a GPU, for the largest batch (see ReceiveBuffers)."""
+        """Room for ``size`` bytes, kept for the next message: touching new pages is slow."""
         if self._assembly is None or len(self._assembly) < size:
             self._assembly = torch.empty(size, dtype=torch.uint8, device=self._device)
         return self._assembly[:size]
