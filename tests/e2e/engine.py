@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,19 +34,22 @@ class ServeProcess:
         options = ["--port", str(self.port), "--log", str(self.log)]
         own, _, vllm = " ".join(self.args).partition(" -- ")
         tail = ["--", *vllm.split()] if vllm else []
-        self.process = subprocess.Popen(
-            [*command, *own.split(), *options, *tail],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **self.env},
-        )
+        stdout = self.log.with_name(f"{self.log.name}.stdout")
+        with stdout.open("w") as out:
+            self.process = subprocess.Popen(
+                [*command, *own.split(), *options, *tail],
+                stdout=out,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, **self.env},
+            )
+        # Not /health: the server answers there a moment before hetctl has seen it.
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not self._healthy():
+        while f"Ready: http://127.0.0.1:{self.port}/v1" not in stdout.read_text():
             if self.process.poll() is not None:
-                raise AssertionError(f"serve ended: {self.process.communicate()}")
+                raise AssertionError(f"serve ended: {self.process.communicate()[1]}")
             assert time.monotonic() < deadline, self.log.read_text()[-4000:]
-            time.sleep(0.5)
+            time.sleep(0.2)
         self.descendants = psutil.Process(self.process.pid).children(recursive=True)
         return self
 
@@ -96,13 +98,6 @@ class ServeProcess:
         )
         with urllib.request.urlopen(request, timeout=120) as answer:
             return json.load(answer)
-
-    def _healthy(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=2):
-                return True
-        except (urllib.error.URLError, OSError):
-            return False
 
 
 def left_behind(server: ServeProcess, shm_before: set[Path]) -> list[str]:
