@@ -18,10 +18,10 @@ owner of the ring choose who writes them (:attr:`Reservation.head_after`).
 import os
 import struct
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+
+from vllm_hetero.waiting import CPU_RANK, Patience, wait_until
 
 DATA_OFFSET = 4096
 ALIGNMENT = 64
@@ -31,29 +31,6 @@ _HEAD, _TAIL, _SENDER_PID, _RECEIVER_PID = 0, 8, 16, 24
 HEAD_OFFSET, TAIL_OFFSET = _HEAD * 8, _TAIL * 8
 _SIZE = struct.Struct("<q")
 _FILLER = 1 << 62
-
-LIVENESS_S = 1.0
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How an end waits: busy at first, then asleep between looks. In seconds.
-
-    A rank waits for a hop only while a batch is in flight, so a CPU rank may stay busy:
-    the core is its own, and its other threads have nothing to do either. A GPU rank waits
-    through the CPU stage's compute and must leave the cores to it.
-    """
-
-    spin_s: float
-    sleep_s: float
-
-
-CPU_RANK = Patience(spin_s=5e-3, sleep_s=50e-6)
-GPU_RANK = Patience(spin_s=30e-6, sleep_s=20e-6)
-
-
-class PeerGoneError(RuntimeError):
-    """The process at the other end of the ring has ended."""
 
 
 @dataclass(frozen=True)
@@ -161,26 +138,4 @@ class Ring:
             self._words[_TAIL] = record.tail_after
 
     def _wait(self, ready: Callable[[], bool], peer: int, name: str) -> None:
-        started = time.perf_counter()
-        while time.perf_counter() - started < self._patience.spin_s:
-            if ready():
-                return
-        checked = started
-        while not ready():
-            time.sleep(self._patience.sleep_s)
-            if (now := time.perf_counter()) - checked > LIVENESS_S:
-                checked = now
-                # The record may have come just before the peer ended.
-                if not self._is_alive(peer) and not ready():
-                    raise PeerGoneError(f"the {name} of this hop has ended")
-
-    def _is_alive(self, peer: int) -> bool:
-        pid = self._words[peer]
-        if pid == 0:
-            return True
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-        except OSError:
-            return False
-        # A zombie has ended, too: its parent has not asked for its exit code yet.
-        return stat.rpartition(")")[2].split()[0] != "Z"
+        wait_until(ready, self._patience, lambda: self._words[peer], f"the {name} of this hop")

@@ -6,7 +6,6 @@ sending thread never waits for the GPU, and the receiving process sees the messa
 moment that the copy is done.
 """
 
-import ctypes
 import mmap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -25,23 +24,17 @@ from vllm_hetero.hops.message import (
 )
 from vllm_hetero.hops.receive_buffers import ReceiveBuffers
 from vllm_hetero.hops.ring import (
-    CPU_RANK,
     DATA_OFFSET,
-    GPU_RANK,
     HEAD_OFFSET,
     TAIL_OFFSET,
     Record,
     Reservation,
     Ring,
 )
-from vllm_hetero.log import get_logger
+from vllm_hetero.host_memory import HostMemory, StreamWord
 
 if TYPE_CHECKING:
     from vllm.distributed.parallel_state import Handle
-
-logger = get_logger(__name__)
-
-_PR_SET_TIMERSLACK = 29
 
 MIN_CAPACITY = 1 << 20
 MAX_CAPACITY = 512 << 20
@@ -63,38 +56,15 @@ def segment_bytes(capacity: int) -> int:
     return DATA_OFFSET + capacity
 
 
-class _End:
-    """What both ends have: the mapping, as ring, as bytes for torch, pinned for a GPU."""
-
-    def __init__(self, mapping: mmap.mmap, device: torch.device) -> None:
-        self._view = memoryview(mapping)
-        on_gpu = device.type == "cuda"
-        if on_gpu:
-            _sleep_precisely()
-        self.ring = Ring(self._view, GPU_RANK if on_gpu else CPU_RANK)
-        self._bytes = torch.frombuffer(mapping, dtype=torch.uint8)
-        self._device = device
-        self._pinned = on_gpu and _pin(self._bytes)
-        self._counter = torch.zeros(8, dtype=torch.uint8, device=device).view(torch.int64)
-
-    def _write_counter_in_stream(self, offset: int, value: int) -> None:
-        """Set a counter of the ring once all work queued on this stream so far is done."""
-        self._counter.fill_(value)
-        self._bytes[offset : offset + 8].view(torch.int64).copy_(self._counter, non_blocking=True)
-
-    def close(self) -> None:
-        if self._pinned:
-            torch.cuda.synchronize(self._device)
-            torch.cuda.cudart().cudaHostUnregister(self._bytes.data_ptr())
-            self._pinned = False
-
-
-class ShmSender(_End):
+class ShmSender:
     """The sending end."""
 
     def __init__(self, mapping: mmap.mmap, device: torch.device, to_gpu: bool = False) -> None:
-        super().__init__(mapping, device)
+        self._memory = HostMemory(mapping, device)
+        self._device = device
+        self.ring = Ring(self._memory.view, self._memory.patience)
         self.ring.attach_sender()
+        self._head = StreamWord(self._memory, HEAD_OFFSET)
         self._max_part = PART_BYTES if to_gpu else self.ring.max_record_bytes
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
@@ -114,12 +84,15 @@ class ShmSender(_End):
         with torch.cuda.stream(self._stream):
             for start, reservation, payload in self._records(layout):
                 _copy_parts(parts, start, payload)
-                self._write_counter_in_stream(HEAD_OFFSET, reservation.head_after)
+                self._head.set_in_stream(reservation.head_after)
             done = torch.cuda.Event()
             done.record(self._stream)
         for _, part in parts:
             part.record_stream(self._stream)
         return [_StreamHandle(done, self._device)]
+
+    def close(self) -> None:
+        self._memory.close()
 
     def _records(self, layout: Layout) -> Iterator[tuple[int, Reservation, torch.Tensor]]:
         """Reserve one record after the other.
@@ -134,9 +107,9 @@ class ShmSender(_End):
             size = min(room, layout.payload_bytes - start)
             reservation = self.ring.reserve(header + size)
             if start == 0:
-                write_descriptor(self._view, reservation.offset, layout)
+                write_descriptor(self._memory.view, reservation.offset, layout)
             at = reservation.offset + header
-            yield start, reservation, self._bytes[at : at + size]
+            yield start, reservation, self._memory.bytes[at : at + size]
             start, header = start + size, CONTINUATION_BYTES
             if start >= layout.payload_bytes:
                 return
@@ -167,12 +140,15 @@ class _StreamHandle:
         torch.cuda.current_stream(self._device).wait_event(self._done)
 
 
-class ShmReceiver(_End):
+class ShmReceiver:
     """The receiving end."""
 
     def __init__(self, mapping: mmap.mmap, device: torch.device, max_tokens: int) -> None:
-        super().__init__(mapping, device)
+        self._memory = HostMemory(mapping, device)
+        self._device = device
+        self.ring = Ring(self._memory.view, self._memory.patience)
         self.ring.attach_receiver()
+        self._tail = StreamWord(self._memory, TAIL_OFFSET)
         self._buffers = ReceiveBuffers(device, max_tokens)
         self._held: Record | None = None
         self._assembly: torch.Tensor | None = None
@@ -182,7 +158,7 @@ class ShmReceiver(_End):
             self.ring.release(self._held)
             self._held = None
         record = self.ring.next()
-        layout = read_descriptor(self._view, record.offset)
+        layout = read_descriptor(self._memory.view, record.offset)
         first = self._payload_of(record, DESCRIPTOR_BYTES, layout.payload_bytes)
         if len(first) < layout.payload_bytes:
             payload = self._assemble(record, first, layout.payload_bytes)
@@ -195,11 +171,14 @@ class ShmReceiver(_End):
             for entry in layout.tensors
         }
         if self._device.type == "cuda":
-            self._write_counter_in_stream(TAIL_OFFSET, record.tail_after)
+            self._tail.set_in_stream(record.tail_after)
         else:
             # The tensors lie in the ring; the next call gives the space back.
             self._held = record
         return tensors
+
+    def close(self) -> None:
+        self._memory.close()
 
     def _assembly_buffer(self, size: int) -> torch.Tensor:
         """Room for ``size`` bytes, kept for the next message: touching new pages is slow."""
@@ -209,7 +188,7 @@ class ShmReceiver(_End):
 
     def _payload_of(self, record: Record, header: int, limit: int) -> torch.Tensor:
         start = record.offset + header
-        return self._bytes[start : start + min(record.size - header, limit)]
+        return self._memory.bytes[start : start + min(record.size - header, limit)]
 
     def _assemble(self, record: Record, first: torch.Tensor, size: int) -> torch.Tensor:
         """Collect a message that came in several records, releasing each."""
@@ -219,32 +198,13 @@ class ShmReceiver(_End):
             payload[start : start + len(part)].copy_(part, non_blocking=True)
             start += len(part)
             if self._device.type == "cuda":
-                self._write_counter_in_stream(TAIL_OFFSET, record.tail_after)
+                self._tail.set_in_stream(record.tail_after)
             else:
                 self.ring.release(record)
             if start == size:
                 return payload
             record = self.ring.next()
             part = self._payload_of(record, CONTINUATION_BYTES, size - start)
-
-
-def _sleep_precisely() -> None:
-    """Let this thread's short sleeps end on time: the kernel may add 50 us by default."""
-    ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1)
-
-
-def _pin(mapping: torch.Tensor) -> bool:
-    """Page-lock the mapping, so that the copy engine can reach it without staging."""
-    result = torch.cuda.cudart().cudaHostRegister(mapping.data_ptr(), len(mapping), 0)
-    if int(result) == 0:
-        return True
-    logger.warning(
-        "Cannot pin %d MiB of shared memory for a hop (CUDA error %d; see ulimit -l); copies "
-        "between stages will be slower.",
-        len(mapping) >> 20,
-        int(result),
-    )
-    return False
 
 
 def create_segment(message_bytes: int) -> tuple[str, mmap.mmap]:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vllm_hetero.hops.ring import ALIGNMENT, DATA_OFFSET, PeerGoneError, Ring
+from vllm_hetero.hops.ring import ALIGNMENT, DATA_OFFSET, Ring
+from vllm_hetero.waiting import PeerGoneError
 
 CAPACITY = 64 * ALIGNMENT
 

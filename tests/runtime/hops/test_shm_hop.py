@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from vllm_hetero.hops import segment
 from vllm_hetero.hops.message import DESCRIPTOR_BYTES, layout_of, read_descriptor, write_descriptor
-from vllm_hetero.hops.ring import PeerGoneError
 from vllm_hetero.hops.shm import ShmReceiver, create_segment, segment_bytes
+from vllm_hetero.waiting import PeerGoneError
 
 CPU = torch.device("cpu")
 
