@@ -83,7 +83,6 @@ def prepare_engine_config(vllm_config: "VllmConfig") -> None:
     try:
         ranks = rank_map(parallel.world_size)
         check_devices(ranks, env.visible_gpus())
-        check_groups(ranks, parallel.tensor_parallel_size)
     except RankMapError as error:
         raise ValueError(f"{error}.") from error
     _refuse_unsupported(vllm_config)
@@ -96,6 +95,7 @@ def prepare_engine_config(vllm_config: "VllmConfig") -> None:
         vllm_config.scheduler_config.async_scheduling = False
         # Cascade attention has no CPU kernel, and stages must take the same path.
         vllm_config.model_config.disable_cascade_attn = True
+        _set_up_mixed_groups(vllm_config, ranks)
 
 
 def check_devices(ranks: RankMap, visible_gpus: int) -> None:
@@ -112,20 +112,21 @@ def check_devices(ranks: RankMap, visible_gpus: int) -> None:
             )
 
 
-def check_groups(ranks: RankMap, tensor_parallel_size: int) -> None:
-    """Tensor parallelism needs one kind of device in each group.
+def _set_up_mixed_groups(vllm_config: "VllmConfig", ranks: RankMap) -> None:
+    """What GPU ranks give up when they share a tensor-parallel group with CPU ranks.
 
-    Raises:
-        RankMapError: naming the first group that mixes GPU and CPU ranks.
+    A collective across device classes is waited for on the host, between two kernels of a
+    layer: it can be in no CUDA graph, and no kernel can take it in.
     """
-    for first in range(0, len(ranks.ranks), tensor_parallel_size):
-        group = ranks.ranks[first : first + tensor_parallel_size]
-        if len({rank.is_cpu for rank in group}) > 1:
-            raise RankMapError(
-                f"ranks {first} to {first + len(group) - 1} form one tensor-parallel group but "
-                f"mix GPU and CPU ranks, which is not supported yet; split them over pipeline "
-                f"stages (--pipeline-parallel-size)"
-            )
+    from vllm.config import CUDAGraphMode
+
+    parallel, compilation = vllm_config.parallel_config, vllm_config.compilation_config
+    if not ranks.mixed_groups(parallel.tensor_parallel_size):
+        return
+    compilation.cudagraph_mode = CUDAGraphMode.NONE
+    compilation.cudagraph_capture_sizes = []
+    compilation.max_cudagraph_capture_size = 0
+    compilation.pass_config.fuse_allreduce_rms = False
 
 
 def _refuse_unsupported(vllm_config: "VllmConfig") -> None:

@@ -1,5 +1,7 @@
 """Process groups in which some ranks have a GPU and some do not."""
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -7,6 +9,10 @@ import torch.distributed as dist
 from torch.distributed import ProcessGroup
 from vllm.config import get_current_vllm_config
 from vllm.distributed.device_communicators.base_device_communicator import DeviceCommunicatorBase
+from vllm.distributed.device_communicators.cpu_communicator import (
+    CpuCommunicator,
+    _CPUSHMDistributed,
+)
 from vllm.distributed.parallel_state import (
     GroupCoordinator,
     Handle,
@@ -28,9 +34,9 @@ class HeterogeneousGroupCoordinator(GroupCoordinator):
     ============ ======================= ======================== =====================
     all GPU      Gloo                    NCCL                     vLLM's for CUDA
     all CPU      Gloo                    the same Gloo group      vLLM's for CPU
-    mixed        Gloo, all members       NCCL among the GPU       none; pipeline hops
-                                         members if there are
-                                         two or more, else None
+    mixed        Gloo, all members       NCCL among the GPU       tensor parallel:
+                                         members if there are     ``MixedCommunicator``;
+                                         two or more, else None   pipeline: hops
     ============ ======================= ======================== =====================
 
     NCCL groups hold GPU ranks only. Every rank of the world makes all groups in the same
@@ -63,8 +69,10 @@ class HeterogeneousGroupCoordinator(GroupCoordinator):
         # vLLM's configuration is in reach while groups are made, not when they are used.
         config = get_current_vllm_config()
         self.max_tokens: int = config.scheduler_config.max_num_batched_tokens
+        self._tensor_parallel_size: int = config.parallel_config.tensor_parallel_size
         self._cpu_ranks = frozenset(rank_map(dist.get_world_size()).cpu_ranks)
-        self._make_groups(group_ranks)
+        self._class_group: ProcessGroup | None = None
+        self._make_groups(group_ranks, has_collectives=group_name == "tp")
         self.device = (
             torch.device("cpu")
             if self.rank in self._cpu_ranks
@@ -85,7 +93,7 @@ class HeterogeneousGroupCoordinator(GroupCoordinator):
         self.use_custom_op_call = current_platform.use_custom_op_collectives()
         self.use_cpu_custom_send_recv = False
 
-    def _make_groups(self, group_ranks: list[list[int]]) -> None:
+    def _make_groups(self, group_ranks: list[list[int]], has_collectives: bool) -> None:
         from vllm.distributed.utils import (
             get_cpu_distributed_timeout_or_none,
             get_distributed_timeout_or_none,
@@ -110,30 +118,69 @@ class HeterogeneousGroupCoordinator(GroupCoordinator):
                 self.cpu_group = cpu_group
                 in_device_group = device_group is cpu_group or self.rank in gpu_ranks
                 self.device_group = device_group if in_device_group else None
+            if has_collectives and self._mixes(ranks):
+                self._make_class_groups(ranks)
+
+    def _make_class_groups(self, ranks: list[int]) -> None:
+        """Gloo groups of the members of one device class, where it has two or more."""
+        from vllm.distributed.utils import get_cpu_distributed_timeout_or_none
+
+        for on_cpu in (False, True):
+            members = [rank for rank in ranks if (rank in self._cpu_ranks) == on_cpu]
+            if len(members) > 1:
+                group = dist.new_group(
+                    members, backend="gloo", timeout=get_cpu_distributed_timeout_or_none()
+                )
+                if self.rank in members:
+                    self._class_group = group
+
+    def _mixes(self, ranks: Iterable[int]) -> bool:
+        """Whether GPU and CPU ranks are among ``ranks``."""
+        return len({rank in self._cpu_ranks for rank in ranks}) > 1
 
     @property
     def is_mixed(self) -> bool:
         """Whether GPU and CPU ranks are in this group."""
-        return 0 < len(self._cpu_ranks & set(self.ranks)) < self.world_size
+        return self._mixes(self.ranks)
 
     def _make_communicator(self, group_name: str) -> DeviceCommunicatorBase | None:
-        """vLLM's own communicator of the members' device, where they all have one kind.
+        """vLLM's own communicator where all members have one kind of device.
 
-        A pipeline group with a CPU rank needs none: it only passes tensors from one stage
-        to the next, which hops do.
+        A mixed group of tensor-parallel ranks gets ours, which has vLLM's for the members
+        of its own class. Other groups with a CPU rank need none: a pipeline only passes
+        tensors from one stage to the next, which hops do.
         """
+        has_cpu_ranks = bool(self._cpu_ranks & set(self.ranks))
+        if self.world_size == 1 or (group_name == "pp" and has_cpu_ranks):
+            return None
+        if not self.is_mixed:
+            return self._class_communicator(self.cpu_group)
+        if group_name != "tp":
+            return None
+        from vllm_hetero.collectives.communicator import MixedCommunicator
+
+        peers = self._class_group and self._class_communicator(self._class_group)
+        return MixedCommunicator(self, peers)
+
+    def _class_communicator(self, group: ProcessGroup) -> DeviceCommunicatorBase:
+        """vLLM's communicator for this rank's device, among the members of ``group``."""
         from vllm.platforms import current_platform
 
-        has_cpu_ranks = bool(self._cpu_ranks & set(self.ranks))
-        if self.world_size == 1 or self.is_mixed or (group_name == "pp" and has_cpu_ranks):
-            return None
-        communicator = resolve_obj_by_qualname(current_platform.get_device_communicator_cls())
-        return communicator(
-            cpu_group=self.cpu_group,
+        on_cpu = self.rank in self._cpu_ranks
+        communicator = resolve_obj_by_qualname(current_platform.get_device_communicator_cls())(
+            cpu_group=group,
             device=self.device,
-            device_group=self.device_group,
+            device_group=group if on_cpu else self.device_group,
             unique_name=self.unique_name,
         )
+        if on_cpu:
+            _remove_shm_names(communicator)
+        return communicator
+
+    def broadcast(self, input_: torch.Tensor, src: int = 0) -> torch.Tensor:
+        if self.is_mixed and self.device_communicator is not None:
+            return self.device_communicator.broadcast(input_, src)
+        return super().broadcast(input_, src)
 
     def isend_tensor_dict(
         self,
@@ -144,7 +191,8 @@ class HeterogeneousGroupCoordinator(GroupCoordinator):
     ) -> list[Handle]:
         dst = (self.rank_in_group + 1) % self.world_size if dst is None else dst
         if self._both_on_gpu(dst):
-            return super().isend_tensor_dict(tensor_dict, dst, all_gather_group, all_gather_tensors)
+            group = all_gather_group if self._stages_are_on_gpus(dst) else None
+            return super().isend_tensor_dict(tensor_dict, dst, group, all_gather_tensors)
         return self._senders[dst].send(tensor_dict)
 
     def irecv_tensor_dict(
@@ -155,7 +203,8 @@ class HeterogeneousGroupCoordinator(GroupCoordinator):
     ) -> tuple[dict[str, Any] | None, list[Handle], list[Any]]:
         src = (self.rank_in_group - 1) % self.world_size if src is None else src
         if self._both_on_gpu(src):
-            return super().irecv_tensor_dict(src, all_gather_group, all_gather_tensors)
+            group = all_gather_group if self._stages_are_on_gpus(src) else None
+            return super().irecv_tensor_dict(src, group, all_gather_tensors)
         return self._receivers[src].recv(), [], []
 
     def on_cpu(self, rank_in_group: int) -> bool:
@@ -165,6 +214,19 @@ class HeterogeneousGroupCoordinator(GroupCoordinator):
     def _both_on_gpu(self, peer_in_group: int) -> bool:
         return not self.on_cpu(self.rank_in_group) and not self.on_cpu(peer_in_group)
 
+    def _stages_are_on_gpus(self, peer_in_group: int) -> bool:
+        """Whether no CPU rank has a part in this rank's pipeline stage or in the peer's.
+
+        Only then may each tensor-parallel rank send a slice and gather the rest at the
+        other end: a CPU rank's hop carries whole tensors and gathers nothing.
+        """
+        size = self._tensor_parallel_size
+        return not any(
+            rank in self._cpu_ranks
+            for member in (self.rank, self.ranks[peer_in_group])
+            for rank in range(member // size * size, member // size * size + size)
+        )
+
     def destroy(self) -> None:
         for end in (*self._senders.values(), *self._receivers.values()):
             end.close()
@@ -172,5 +234,18 @@ class HeterogeneousGroupCoordinator(GroupCoordinator):
             self.device_communicator.destroy()
         if self.device_group is not None and self.device_group is not self.cpu_group:
             dist.destroy_process_group(self.device_group)
+        if self._class_group is not None:
+            dist.destroy_process_group(self._class_group)
         dist.destroy_process_group(self.cpu_group)
         self.mq_broadcaster = None
+
+
+def _remove_shm_names(communicator: CpuCommunicator) -> None:
+    """Remove the names of the shared memory that vLLM's CPU collectives use.
+
+    All members have mapped it when the communicator exists. vLLM removes the names only
+    when the process ends in good order, which a rank never does.
+    """
+    if isinstance(communicator.dist_module, _CPUSHMDistributed):
+        name = f"{communicator.dist_module.group_name}_{communicator.rank}"
+        (Path("/dev/shm") / name).unlink(missing_ok=True)

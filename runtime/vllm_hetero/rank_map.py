@@ -72,6 +72,15 @@ class RankMap:
             return None
         return tuple(r.layers[1] - r.layers[0] for r in firsts if r.layers)
 
+    def mixed_groups(self, tensor_parallel_size: int) -> tuple[int, ...]:
+        """Pipeline stages whose tensor-parallel ranks are not all on one kind of device."""
+        stages = range(0, len(self.ranks), tensor_parallel_size)
+        return tuple(
+            first // tensor_parallel_size
+            for first in stages
+            if len({r.is_cpu for r in self.ranks[first : first + tensor_parallel_size]}) > 1
+        )
+
     def to_json(self) -> str:
         return json.dumps({"schema": SCHEMA, "ranks": [asdict(r) for r in self.ranks]})
 

@@ -1,6 +1,7 @@
 """How a rank waits for another process on the same host."""
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,51 +12,74 @@ LIVENESS_S = 1.0
 
 @dataclass(frozen=True)
 class Patience:
-    """How an end waits: busy at first, then asleep between looks. In seconds.
+    """How an end waits. In seconds.
 
-    A rank waits for another only while a batch is in flight, so a CPU rank may stay busy:
-    the core is its own, and its other threads have nothing to do either. A GPU rank waits
-    through the CPU stage's compute and must leave the cores to it.
+    Attributes:
+        spin_s: How long it looks without a pause, from the moment at which recent waits
+            tell that the end is near.
+        sleep_s: Pause between two looks before and after that.
     """
 
     spin_s: float
     sleep_s: float
 
 
+# A rank waits for another only while a batch is in flight, so a CPU rank may stay busy: the
+# core is its own, and its other threads have nothing to do either. A GPU rank waits through
+# the CPU stage's compute and must leave the cores to it.
 CPU_RANK = Patience(spin_s=5e-3, sleep_s=50e-6)
-GPU_RANK = Patience(spin_s=30e-6, sleep_s=20e-6)
+GPU_RANK = Patience(spin_s=1e-3, sleep_s=20e-6)
+_RECENT_WAITS = 8
+_MARGIN_S = 300e-6
+"""Before the expected end of a wait at which spinning starts: steps vary by about as much."""
 
 
 class PeerGoneError(RuntimeError):
     """The process that was waited for has ended."""
 
 
-def wait_until(
-    ready: Callable[[], bool], patience: Patience, peer_pid: Callable[[], int], peer: str
-) -> None:
-    """Wait until ``ready()``, for as long as the peer lives.
+class Waiter:
+    """Waits for one thing again and again: asleep at first, busy when the time is near.
+
+    Decode steps take nearly the same time each, so the shortest of the last waits tells when
+    to wake up: sleeping would add its own latency to each hop, spinning all the time would
+    take a core from the rank that is waited for.
 
     Args:
-        ready: Looks at memory that the peer writes; cheap.
         patience: How to wait.
-        peer_pid: The peer's process id, or 0 while it is not known yet.
-        peer: What to call the peer when it has ended.
-
-    Raises:
-        PeerGoneError: the peer ended, and ``ready()`` is still false.
+        peer_pid: Process id of the one that is waited for, or 0 while it is not known yet.
+        peer: What to call it when it has ended.
     """
-    started = time.perf_counter()
-    while time.perf_counter() - started < patience.spin_s:
+
+    def __init__(self, patience: Patience, peer_pid: Callable[[], int], peer: str) -> None:
+        self._patience = patience
+        self._peer_pid = peer_pid
+        self._peer = peer
+        self._recent: deque[float] = deque(maxlen=_RECENT_WAITS)
+
+    def until(self, ready: Callable[[], bool]) -> None:
+        """Wait until ``ready()``, a cheap look at memory that the peer writes.
+
+        Raises:
+            PeerGoneError: the peer ended, and ``ready()`` is still false.
+        """
         if ready():
+            self._recent.append(0.0)
             return
-    checked = started
-    while not ready():
-        time.sleep(patience.sleep_s)
-        if (now := time.perf_counter()) - checked > LIVENESS_S:
-            checked = now
-            # What we wait for may have come just before the peer ended.
-            if not is_alive(peer_pid()) and not ready():
-                raise PeerGoneError(f"{peer} has ended")
+        started = checked = time.perf_counter()
+        spin_from = started + max(0.0, min(self._recent, default=0.0) - _MARGIN_S)
+        spin_until = spin_from + self._patience.spin_s
+        while not ready():
+            now = time.perf_counter()
+            if spin_from <= now < spin_until:
+                continue
+            time.sleep(self._patience.sleep_s)
+            if now - checked > LIVENESS_S:
+                checked = now
+                # What we wait for may have come just before the peer ended.
+                if not is_alive(self._peer_pid()) and not ready():
+                    raise PeerGoneError(f"{self._peer} has ended")
+        self._recent.append(time.perf_counter() - started)
 
 
 def is_alive(pid: int) -> bool:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from vllm_hetero import env
 from vllm_hetero.active_map import rank_map
+from vllm_hetero.collectives.tensor_parallel import agree_on_tokens, rehearsal
 from vllm_hetero.failure import ends_the_engine
 from vllm_hetero.rank_config import adapt_to_rank
 
@@ -49,11 +50,14 @@ class HeterogeneousWorker(DeviceWorker):
 
     @ends_the_engine
     def load_model(self, *args: Any, **kwargs: Any) -> Any:
-        return super().load_model(*args, **kwargs)
+        loaded = super().load_model(*args, **kwargs)
+        agree_on_tokens(self.model_runner)
+        return loaded
 
     @ends_the_engine
     def determine_available_memory(self) -> int:
-        return super().determine_available_memory()
+        with rehearsal():
+            return super().determine_available_memory()
 
     @ends_the_engine
     def initialize_from_config(self, *args: Any, **kwargs: Any) -> Any:
@@ -61,7 +65,8 @@ class HeterogeneousWorker(DeviceWorker):
 
     @ends_the_engine
     def compile_or_warm_up_model(self) -> Any:
-        return super().compile_or_warm_up_model()
+        with rehearsal():
+            return super().compile_or_warm_up_model()
 
     @ends_the_engine
     def execute_model(self, *args: Any, **kwargs: Any) -> Any:

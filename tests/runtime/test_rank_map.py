@@ -103,3 +103,11 @@ def test_never_fails_in_another_way(ranks: list[dict]) -> None:
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(RankMapError, match="cannot read the rank map /no/such/file"):
         RankMap.from_env("@/no/such/file")
+
+
+def test_names_the_stages_that_mix_devices() -> None:
+    devices = ("cuda:0", "cuda:1", "cpu", "cuda:2", "cpu", "cpu")
+    ranks = RankMap(tuple(Rank(i, device) for i, device in enumerate(devices)))
+    assert ranks.mixed_groups(tensor_parallel_size=1) == ()
+    assert ranks.mixed_groups(tensor_parallel_size=2) == (1,)
+    assert ranks.mixed_groups(tensor_parallel_size=3) == (0, 1)

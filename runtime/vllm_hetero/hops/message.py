@@ -5,9 +5,11 @@ pickling) and as much of the payload as fits; further records hold the rest. The
 the tensors one after the other, each aligned.
 """
 
+import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -29,7 +31,10 @@ _MAX_DIMS = 4
 _NAME_BYTES = 40
 _COUNTS = struct.Struct("<qq")  # payload bytes of the message, tensors
 _TENSOR = struct.Struct(f"<{_NAME_BYTES}sbb6x{_MAX_DIMS}q")
-DESCRIPTOR_BYTES = aligned(Ring.SIZE_BYTES + _COUNTS.size + _MAX_TENSORS * _TENSOR.size)
+_PACKED_BYTES = _COUNTS.size + _MAX_TENSORS * _TENSOR.size
+_KNOWN_LAYOUTS = 256
+"""Layouts remembered: in decoding, they differ by the number of sequences only."""
+DESCRIPTOR_BYTES = aligned(Ring.SIZE_BYTES + _PACKED_BYTES)
 CONTINUATION_BYTES = ALIGNMENT
 """Header of each further record: its size, padded so that the payload is aligned."""
 
@@ -51,6 +56,8 @@ class Layout:
 
     tensors: tuple[TensorLayout, ...]
     payload_bytes: int
+    packed: bytes
+    """The descriptor, as it is written."""
 
 
 def layout_of(tensors: Mapping[str, Any]) -> Layout:
@@ -62,51 +69,53 @@ def layout_of(tensors: Mapping[str, Any]) -> Layout:
     """
     if len(tensors) > _MAX_TENSORS:
         raise ValueError(f"a hop carries at most {_MAX_TENSORS} tensors, got {len(tensors)}")
-    entries, offset = [], 0
     for name, tensor in tensors.items():
         if not isinstance(tensor, torch.Tensor) or tensor.dtype not in _DTYPES:
             raise ValueError(f"a hop carries plain tensors only, {name!r} is {tensor!r:.60}")
         if tensor.dim() > _MAX_DIMS or len(name.encode()) > _NAME_BYTES:
             raise ValueError(f"a hop cannot carry {name!r} of shape {tuple(tensor.shape)}")
-        size = tensor.numel() * tensor.element_size()
-        entries.append(TensorLayout(name, tensor.dtype, tuple(tensor.shape), offset, size))
+    return _layout(tuple((name, t.dtype, tuple(t.shape)) for name, t in tensors.items()))
+
+
+@lru_cache(maxsize=_KNOWN_LAYOUTS)
+def _layout(tensors: tuple[tuple[str, torch.dtype, tuple[int, ...]], ...]) -> Layout:
+    entries, offset = [], 0
+    for name, dtype, shape in tensors:
+        size = math.prod(shape) * dtype.itemsize
+        entries.append(TensorLayout(name, dtype, shape, offset, size))
         offset += aligned(size)
-    return Layout(tuple(entries), offset)
+    return Layout(tuple(entries), offset, _packed(entries, offset))
+
+
+def _packed(entries: list[TensorLayout], payload_bytes: int) -> bytes:
+    packed = _COUNTS.pack(payload_bytes, len(entries))
+    for entry in entries:
+        shape = (*entry.shape, *[0] * (_MAX_DIMS - len(entry.shape)))
+        code = _DTYPES.index(entry.dtype)
+        packed += _TENSOR.pack(entry.name.encode(), code, len(entry.shape), *shape)
+    return packed.ljust(_PACKED_BYTES, b"\0")
 
 
 def write_descriptor(mapping: memoryview, offset: int, layout: Layout) -> None:
     """Write ``layout`` into the record at ``offset``."""
     at = offset + Ring.SIZE_BYTES
-    _COUNTS.pack_into(mapping, at, layout.payload_bytes, len(layout.tensors))
-    at += _COUNTS.size
-    for entry in layout.tensors:
-        shape = (*entry.shape, *[0] * (_MAX_DIMS - len(entry.shape)))
-        code = _DTYPES.index(entry.dtype)
-        _TENSOR.pack_into(mapping, at, entry.name.encode(), code, len(entry.shape), *shape)
-        at += _TENSOR.size
+    mapping[at : at + _PACKED_BYTES] = layout.packed
 
 
 def read_descriptor(mapping: memoryview, offset: int) -> Layout:
     """Read what :func:`write_descriptor` wrote."""
     at = offset + Ring.SIZE_BYTES
-    payload_bytes, count = _COUNTS.unpack_from(mapping, at)
-    at += _COUNTS.size
-    entries, start = [], 0
-    for _ in range(count):
-        name, code, dims, *shape = _TENSOR.unpack_from(mapping, at)
-        dtype, shape = _DTYPES[code], tuple(shape[:dims])
-        size = _count(shape) * dtype.itemsize
-        entries.append(TensorLayout(name.rstrip(b"\0").decode(), dtype, shape, start, size))
-        start += aligned(size)
-        at += _TENSOR.size
-    return Layout(tuple(entries), payload_bytes)
+    return _unpacked(bytes(mapping[at : at + _PACKED_BYTES]))
 
 
-def _count(shape: Sequence[int]) -> int:
-    count = 1
-    for length in shape:
-        count *= length
-    return count
+@lru_cache(maxsize=_KNOWN_LAYOUTS)
+def _unpacked(packed: bytes) -> Layout:
+    _, count = _COUNTS.unpack_from(packed)
+    tensors = []
+    for i in range(count):
+        name, code, dims, *shape = _TENSOR.unpack_from(packed, _COUNTS.size + i * _TENSOR.size)
+        tensors.append((name.rstrip(b"\0").decode(), _DTYPES[code], tuple(shape[:dims])))
+    return _layout(tuple(tensors))
 
 
 def tensor_in(payload: torch.Tensor, entry: TensorLayout) -> torch.Tensor:

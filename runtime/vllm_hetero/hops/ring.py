@@ -18,10 +18,9 @@ owner of the ring choose who writes them (:attr:`Reservation.head_after`).
 import os
 import struct
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from vllm_hetero.waiting import CPU_RANK, Patience, wait_until
+from vllm_hetero.waiting import CPU_RANK, Patience, Waiter
 
 DATA_OFFSET = 4096
 ALIGNMENT = 64
@@ -69,9 +68,10 @@ class Ring:
     SIZE_BYTES = _SIZE.size
 
     def __init__(self, mapping: memoryview, patience: Patience = CPU_RANK) -> None:
-        self._patience = patience
         self._bytes = mapping
-        self._words = mapping[:DATA_OFFSET].cast("q")
+        self._words = words = mapping[:DATA_OFFSET].cast("q")
+        self._sender = Waiter(patience, lambda: words[_SENDER_PID], "the sender of this hop")
+        self._receiver = Waiter(patience, lambda: words[_RECEIVER_PID], "the receiver of this hop")
         self.capacity = len(mapping) - DATA_OFFSET
         self._position = 0
         # Taking and leaving a lock is a full memory barrier, which weakly ordered CPUs
@@ -102,7 +102,7 @@ class Ring:
         start = self._position % self.capacity
         filler = self.capacity - start if start + size > self.capacity else 0
         needed = self._position + filler + size - self.capacity
-        self._wait(lambda: self._words[_TAIL] >= needed, _RECEIVER_PID, "receiver")
+        self._receiver.until(lambda: self._words[_TAIL] >= needed)
         if filler:
             _SIZE.pack_into(self._bytes, DATA_OFFSET + start, _FILLER | filler)
             start = 0
@@ -122,7 +122,7 @@ class Ring:
             PeerGoneError: the sender ended and left no further record.
         """
         while True:
-            self._wait(lambda: self._words[_HEAD] > self._position, _SENDER_PID, "sender")
+            self._sender.until(lambda: self._words[_HEAD] > self._position)
             with self._barrier:
                 offset = DATA_OFFSET + self._position % self.capacity
             (size,) = _SIZE.unpack_from(self._bytes, offset)
@@ -136,6 +136,3 @@ class Ring:
         """Give the record's space back, from the CPU."""
         with self._barrier:
             self._words[_TAIL] = record.tail_after
-
-    def _wait(self, ready: Callable[[], bool], peer: int, name: str) -> None:
-        wait_until(ready, self._patience, lambda: self._words[peer], f"the {name} of this hop")

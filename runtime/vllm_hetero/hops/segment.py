@@ -1,4 +1,4 @@
-"""The shared memory of one hop: made by one rank, mapped by both, named for a moment."""
+"""Shared memory between ranks: made by one, mapped by others, named for a moment."""
 
 import mmap
 import os
@@ -54,10 +54,14 @@ def create(size: int) -> tuple[str, mmap.mmap]:
     return name, mapping
 
 
-def attach(name: str) -> mmap.mmap:
+def attach(name: str, keep_name: bool = False) -> mmap.mmap:
     """Map a segment made by :func:`create` in another process, and remove its name.
 
     From then on nothing is left to clean up, however either process ends.
+
+    Args:
+        name: What :func:`create` returned.
+        keep_name: More processes are to attach; one of them calls :func:`remove` at last.
 
     Raises:
         SegmentError: there is no such segment.
@@ -71,4 +75,10 @@ def attach(name: str) -> mmap.mmap:
         return mmap.mmap(descriptor, os.fstat(descriptor).st_size)
     finally:
         os.close(descriptor)
-        path.unlink(missing_ok=True)
+        if not keep_name:
+            remove(name)
+
+
+def remove(name: str) -> None:
+    """Remove a segment's name; the mappings stay."""
+    (_FOLDER / name).unlink(missing_ok=True)
