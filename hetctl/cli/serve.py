@@ -13,6 +13,7 @@ import typer
 
 from hetctl.cli import plan_options as options
 from hetctl.cli.vllm_args import ModelAndVllmArgs, model_and_vllm_args
+from hetctl.launch.p2p import P2P
 
 if TYPE_CHECKING:
     from hetctl.launch.command import LaunchCommand
@@ -50,6 +51,14 @@ def serve(
     port: Annotated[
         int, typer.Option(min=1, max=65535, help="Port to listen on.", rich_help_panel=_LAUNCH)
     ] = 8000,
+    p2p: Annotated[
+        P2P,
+        typer.Option(
+            "--p2p",
+            help="How stages pass activations to and from CPU ranks: shared memory, or TCP.",
+            rich_help_panel=_LAUNCH,
+        ),
+    ] = P2P.SHM,
     log: Annotated[
         Path | None,
         typer.Option(
@@ -103,7 +112,7 @@ def serve(
             input_len=input_len,
             output_len=output_len,
         ).plan()
-    command = launch_command(plan, host=host, port=port, extra_args=vllm_args)
+    command = launch_command(plan, host=host, port=port, extra_args=vllm_args, p2p=p2p)
     if dry_run:
         typer.echo(command.as_shell(), nl=False)
         return

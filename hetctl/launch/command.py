@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from hetctl.document import Frozen
 from hetctl.errors import UsageError
+from hetctl.launch.p2p import P2P
 from hetctl.launch.rank_map import rank_map_of
 from hetctl.plan import Plan
 from vllm_hetero import env
@@ -56,9 +57,21 @@ class LaunchCommand(Frozen):
 
 
 def launch_command(
-    plan: Plan, *, host: str, port: int, extra_args: Sequence[str] = ()
+    plan: Plan,
+    *,
+    host: str,
+    port: int,
+    extra_args: Sequence[str] = (),
+    p2p: P2P = P2P.SHM,
 ) -> LaunchCommand:
-    """The server that runs ``plan``; ``extra_args`` go to ``vllm serve`` last and win.
+    """The server that runs ``plan``.
+
+    Args:
+        plan: What to run.
+        host: Address to listen on.
+        port: Port to listen on.
+        extra_args: Options for ``vllm serve``; they come last and win.
+        p2p: How pipeline stages pass activations where one of them is a CPU rank.
 
     Raises:
         UsageError: ``extra_args`` name an option that hetctl itself must know.
@@ -66,7 +79,7 @@ def launch_command(
     _refuse_own_options(extra_args)
     return LaunchCommand(
         argv=_serve(plan.model, _engine_arguments(plan), host, port, extra_args),
-        env=_environment(plan),
+        env=_environment(plan, p2p),
         host=host,
         port=port,
         model_name=_served_name(plan.model, extra_args),
@@ -121,13 +134,15 @@ def _engine_arguments(plan: Plan) -> dict[str, str]:
     return arguments
 
 
-def _environment(plan: Plan) -> dict[str, str]:
+def _environment(plan: Plan, p2p: P2P) -> dict[str, str]:
     """Which devices the server sees and, with CPU ranks, the rank map."""
     gpus = [device for device in plan.devices if device != CPU]
     environment = _visible_devices(gpus)
     if len(gpus) < len(plan.ranks):
         environment[env.PLATFORM] = "1"
         environment[env.RANK_MAP] = rank_map_of(plan).to_json()
+        if p2p != P2P.SHM:
+            environment[env.HOP] = p2p
     elif len(gpus) > 1:
         environment["VLLM_PP_LAYER_PARTITION"] = ",".join(map(str, plan.split))
     return environment

@@ -34,9 +34,10 @@ def one_rank_tokens(
         return all_completions(server, prompts)
 
 
-@pytest.mark.parametrize("layers", [(2, 6), (1, 4, 3)], ids=str)
+@pytest.mark.parametrize(("layers", "p2p"), [((2, 6), "gloo"), ((1, 4, 3), "shm")], ids=str)
 def test_a_split_changes_no_token_and_leaves_nothing_behind(
     layers: tuple[int, ...],
+    p2p: str,
     demo_model: Path,
     prompts: list[list[int]],
     one_rank_tokens: list[list[int]],
@@ -44,7 +45,7 @@ def test_a_split_changes_no_token_and_leaves_nothing_behind(
 ) -> None:
     before = shared_memory()
     split = ("--split", ",".join(map(str, layers)), "--cpu-ranks", str(len(layers)))
-    with serve(demo_model, tmp_path / "log", *split) as server:
+    with serve(demo_model, tmp_path / "log", *split, "--p2p", p2p) as server:
         assert len(server.ranks()) == len(layers)
         tokens = all_completions(server, prompts)
         assert server.end(signal.SIGTERM) == 0
