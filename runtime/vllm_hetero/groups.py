@@ -78,6 +78,8 @@ class HeterogeneousGroupCoordinator(GroupCoordinator):
             if self.rank in self._cpu_ranks
             else torch.device(f"cuda:{self.device_index}")
         )
+        # Communicators and hops already send objects to each other while they are made.
+        self.mq_broadcaster = None
         self.use_device_communicator = use_device_communicator
         self.device_communicator = (
             self._make_communicator(group_name) if use_device_communicator else None
@@ -87,7 +89,6 @@ class HeterogeneousGroupCoordinator(GroupCoordinator):
         if group_name == "pp":
             hops = connect_hops(self, config)
             self._senders, self._receivers = hops.senders, hops.receivers
-        self.mq_broadcaster = None
         if use_message_queue_broadcaster and self.world_size > 1:
             self.mq_broadcaster = self.create_mq_broadcaster()
         self.use_custom_op_call = current_platform.use_custom_op_collectives()
