@@ -116,8 +116,8 @@ def first_problem(error: ValidationError) -> str:
     return f"field {where}: {problem['msg']}, got {problem['input']!r:.80}{rest}."
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace ``path`` by ``text`` in one step, creating its folder.
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace what ``path`` holds in one step, creating its folder. Text is UTF-8.
 
     Raises:
         HetctlError: the folder or the file cannot be written.
@@ -125,9 +125,9 @@ def write_atomically(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+            dir=path.parent, prefix=f".{path.name}.", delete=False
         ) as file:
-            file.write(text)
+            file.write(content.encode() if isinstance(content, str) else content)
         temporary = Path(file.name)
         try:
             temporary.chmod(0o666 & ~_umask())

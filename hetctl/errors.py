@@ -9,10 +9,15 @@
 
 The message is one sentence that names what is wrong, the value, the limit and the
 remedy. Anything else that is raised is a bug and keeps its traceback.
+
+``hetctl gate`` answers with its exit code: 0 no regression, 1 a regression, 3 not enough
+evidence. So that 1 means nothing else there, every error of it is a UsageError.
 """
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
+EXIT_REGRESSION = 1
+EXIT_NOT_ENOUGH_EVIDENCE = 3
 EXIT_INTERRUPTED = 130
 
 

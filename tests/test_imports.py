@@ -55,7 +55,7 @@ def test_the_planner_imports_data_types_only(file: Path) -> None:
     assert {name for name in ours if not name.startswith(tuple(allowed))} == set()
 
 
-COMMANDS = ("probe", "plan", "serve", "bench", "report", "model tiny", "kernels status")
+COMMANDS = ("probe", "plan", "serve", "bench", "report", "gate", "model tiny", "kernels status")
 HELP = ("--help", "--version", *(f"{command} --help" for command in COMMANDS))
 
 

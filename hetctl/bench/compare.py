@@ -38,8 +38,9 @@ def compare(
 ) -> Results:
     """Measure ``blank.configurations``, ``blank.repeats`` times each.
 
-    The order is A B A B, not A A B B: a machine that grows warm or busy then disturbs all
-    configurations alike. Each run gets a fresh server, so that no cache outlives it.
+    What ``blank`` holds of these runs already is kept, and not measured again. The order is
+    A B A B, not A A B B: a machine that grows warm or busy then disturbs all configurations
+    alike. Each run gets a fresh server, so that no cache outlives it.
     ``results.json`` in ``out_dir`` is brought up to date after every run. Ctrl-C ends the
     comparison and keeps what was measured (``interrupted`` is set). A configuration that
     fails is not tried again; the others still run.
@@ -80,14 +81,13 @@ class _Comparison:
         self._on_event = on_event
         self._limits = limits
         self._run_load = run_load
-        self._began = time.monotonic()
+        self._began = time.monotonic() - blank.duration_s
 
     def run_all(self) -> None:
         self.update()
-        for repeat in range(1, self.results.repeats + 1):
-            for configuration in self.results.configurations:
-                if not self._gave_up(configuration.name):
-                    self._run(configuration, repeat)
+        for repeat, configuration in self.results.to_come:
+            if not self._gave_up(configuration.name):
+                self._run(configuration, repeat)
 
     def update(self, **changes: object) -> None:
         """Change the results and save them."""

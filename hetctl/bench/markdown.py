@@ -19,8 +19,8 @@ def to_markdown(results: Results) -> str:
     verdict = judge(results)
     summary = summarise(results)
     sections = [
-        f"# Benchmark of {_text(results.model)}",
-        f"**{_text(verdict.headline)}** {_text(verdict.detail)}",
+        f"# Benchmark of {markdown_text(results.model)}",
+        f"**{markdown_text(verdict.headline)}** {markdown_text(verdict.detail)}",
         *_comparison(summary),
         *_findings(results),
         *_configurations(results),
@@ -32,7 +32,7 @@ def to_markdown(results: Results) -> str:
 def _comparison(summary: Summary) -> Iterable[str]:
     if not summary.measured:
         return
-    yield _table(
+    yield markdown_table(
         ("", *(one.name for one in summary.measured)),
         [
             (metric.title, *(_cell(summary, one, metric) for one in summary.measured))
@@ -41,8 +41,8 @@ def _comparison(summary: Summary) -> Iterable[str]:
     )
     if summary.reference is not None:
         yield (
-            f"Best in bold. In brackets: times better than {_text(summary.reference.name)}, the "
-            "fastest baseline."
+            "Best in bold. In brackets: times better than "
+            f"{markdown_text(summary.reference.name)}, the fastest baseline."
         )
 
 
@@ -60,13 +60,18 @@ def _cell(summary: Summary, one: ConfigurationSummary, metric: Metric) -> str:
 def _findings(results: Results) -> Iterable[str]:
     found = findings(results)
     if found:
-        yield "\n".join(f"* {finding.level}: {_text(finding.text)}" for finding in found)
+        yield "\n".join(f"* {finding.level}: {markdown_text(finding.text)}" for finding in found)
 
 
 def _configurations(results: Results) -> Iterable[str]:
     yield "## Configurations"
-    lines = [f"* {_text(c.name)}: {_text(c.title)}. {_text(c.why)}" for c in results.configurations]
-    lines += [f"* not run, {_text(s.name)}: {_text(s.reason)}" for s in results.skipped]
+    lines = [
+        f"* {markdown_text(c.name)}: {markdown_text(c.title)}. {markdown_text(c.why)}"
+        for c in results.configurations
+    ]
+    lines += [
+        f"* not run, {markdown_text(s.name)}: {markdown_text(s.reason)}" for s in results.skipped
+    ]
     yield "\n".join(lines)
     # A paragraph of its own: right after a list, indented text would belong to its last item.
     yield "Commands, in this order:"
@@ -96,14 +101,19 @@ def _environment(results: Results) -> Iterable[str]:
         ("Command", shlex.join(environment.argv)),
     ]
     yield "## Environment"
-    yield _table(("What", "Value"), [(name, _text(value)) for name, value in rows], align="---")
+    yield markdown_table(
+        ("What", "Value"), [(name, markdown_text(value)) for name, value in rows], align="---"
+    )
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str = "---:") -> str:
+def markdown_table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], align: str = "---:"
+) -> str:
+    """A pipe table; ``align`` is for every column but the first."""
     lines = [header, ["---"] + [align] * (len(header) - 1), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _text(text: str) -> str:
+def markdown_text(text: str) -> str:
     """Plain text in Markdown: one line, no markup."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))

@@ -1,10 +1,12 @@
 """The figures that configurations are compared by, in the order they are shown."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from hetctl.bench.results import Measurement
+from hetctl.errors import UsageError
 from hetctl.units import format_duration
 
 Unit = Literal["tok/s", "req/s", "s"]
@@ -15,6 +17,7 @@ class Metric:
     """One figure of a run."""
 
     key: str
+    """vLLM's name, without the unit: ``output_throughput``, ``p99_ttft``."""
     title: str
     unit: Unit
     of: Callable[[Measurement], float]
@@ -47,7 +50,7 @@ def _latency(name: str, title: str) -> dict[str, Metric]:
 
     parts = {"mean": "mean_s", "p50": "p50_s", "p90": "p90_s", "p95": "p95_s", "p99": "p99_s"}
     return {
-        part: Metric(f"{name}_{part}", f"{title} {part}", "s", at(field))
+        part: Metric(f"{part}_{name}", f"{title} {part}", "s", at(field))
         for part, field in parts.items()
     }
 
@@ -82,3 +85,35 @@ METRICS = (
     *(parts[part] for _, parts in LATENCIES.values() for part in SHOWN_PARTS),
 )
 """What tables show."""
+
+ALL_METRICS = (
+    OUTPUT_THROUGHPUT,
+    REQUEST_THROUGHPUT,
+    TOTAL_THROUGHPUT,
+    *(metric for _, parts in LATENCIES.values() for metric in parts.values()),
+)
+"""What a run measures."""
+
+_BY_KEY = {metric.key: metric for metric in ALL_METRICS}
+_LATENCY_FIRST = re.compile(rf"({'|'.join(LATENCIES)})_(\w+)")
+
+
+def find_metric(name: str) -> Metric:
+    """The metric of this name, as vLLM's result files and their readers write it.
+
+    ``p99_ttft``, ``p99_ttft_ms``, ``ttft_p99`` and, for the median, ``median_ttft`` are
+    understood.
+
+    Raises:
+        UsageError: no metric has this name; the message lists those that exist.
+    """
+    key = re.sub(r"_m?s$", "", name.lower())
+    key = _LATENCY_FIRST.sub(r"\2_\1", key).replace("median_", "p50_")
+    if key not in _BY_KEY:
+        rates = ", ".join(metric.key for metric in ALL_METRICS if metric.higher_is_better)
+        latencies = ", ".join(LATENCIES)
+        raise UsageError(
+            f"There is no metric {name!r}. Rates are {rates}; latencies are mean, p50, p90, p95 "
+            f"or p99 of {latencies}, written like p99_ttft."
+        )
+    return _BY_KEY[key]

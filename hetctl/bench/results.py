@@ -167,6 +167,17 @@ class Results(Document):
                 return configuration
         raise KeyError(name)
 
+    @property
+    def to_come(self) -> tuple[tuple[int, Configuration], ...]:
+        """Repeat and configuration of the runs that are asked for and not there, in turn."""
+        there = {(run.repeat, run.configuration) for run in self.runs}
+        return tuple(
+            (repeat, configuration)
+            for repeat in range(1, self.repeats + 1)
+            for configuration in self.configurations
+            if (repeat, configuration.name) not in there
+        )
+
     def runs_of(self, name: str) -> tuple[Run, ...]:
         """The runs of one configuration, in the order they ran."""
         return tuple(run for run in self.runs if run.configuration == name)

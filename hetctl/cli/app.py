@@ -9,6 +9,7 @@ import typer
 from hetctl import __version__
 from hetctl.cli import kernels, model
 from hetctl.cli.bench import bench
+from hetctl.cli.gate import gate
 from hetctl.cli.group import Group
 from hetctl.cli.plan import plan
 from hetctl.cli.probe import probe
@@ -50,6 +51,7 @@ app.command(short_help="Find the fastest split of a model.")(plan)
 app.command(short_help="Run a plan as a server.")(serve)
 app.command(short_help="Measure a plan against its baselines.")(bench)
 app.command(short_help="Rebuild the reports of a measurement.")(report)
+app.command(short_help="Fail when a change made it slower.")(gate)
 app.add_typer(model.app)
 app.add_typer(kernels.app)
 

@@ -67,6 +67,10 @@ def bench(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results [default: hetctl-bench-TIME].")
     ] = None,
+    append: Annotated[
+        bool,
+        typer.Option("--append", help="Add the runs to the results that --out holds, if any."),
+    ] = False,
     ready_timeout: Annotated[
         float, typer.Option(min=1, help="Seconds that a server may take to start.")
     ] = 1800,
@@ -91,7 +95,10 @@ def bench(
         num_warmups=warmups,
     )
     folder = out or Path(f"hetctl-bench-{datetime.now():%Y%m%d-%H%M%S}")
-    refuse_to_overwrite(folder)
+    if append and out is None:
+        raise UsageError("--append needs --out, the folder that the runs are added to.")
+    if not append:
+        refuse_to_overwrite(folder)
     inputs = options.inputs_from_options(
         model,
         split=split,
@@ -171,7 +178,9 @@ def refuse_to_overwrite(folder: Path) -> None:
     from hetctl.bench.compare import RESULTS_FILE
 
     if (folder / RESULTS_FILE).exists():
-        raise UsageError(f"{folder} already holds results; choose another folder with --out.")
+        raise UsageError(
+            f"{folder} already holds results; choose another folder with --out, or --append."
+        )
 
 
 def measure(
@@ -184,11 +193,14 @@ def measure(
 ) -> None:
     """Run the comparison, write the reports and show the outcome.
 
+    Where the folder holds results, the runs are added to them.
+
     Raises:
         HetctlError: nothing could be measured.
         typer.Exit: with 130, when interrupted.
     """
-    from hetctl.bench.compare import compare
+    from hetctl.bench.append import with_more_runs
+    from hetctl.bench.compare import RESULTS_FILE, compare
     from hetctl.bench.environment import describe_environment
     from hetctl.bench.results import Results
     from hetctl.cli.bench_progress import BenchProgress
@@ -202,6 +214,9 @@ def measure(
         configurations=prepared.configurations,
         skipped=prepared.skipped,
     )
+    path = folder / RESULTS_FILE
+    if path.exists():
+        blank = with_more_runs(Results.load(path), blank, str(folder))
     with _sigterm_as_interrupt(), BenchProgress(blank, err) as progress:
         results = compare(blank, folder, prepared.server_factory, progress, limits)
     if results.runs:

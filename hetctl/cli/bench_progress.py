@@ -36,7 +36,7 @@ class BenchProgress:
 
     def __init__(self, blank: Results, console: Console) -> None:
         self._console = console
-        self._to_come = [c.name for _ in range(blank.repeats) for c in blank.configurations]
+        self._to_come = [configuration.name for _, configuration in blank.to_come]
         self._finished_s: defaultdict[str, list[float]] = defaultdict(list)
         self._run_began = self._phase_began = time.monotonic()
         self._at: Advanced | None = None

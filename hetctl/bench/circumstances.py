@@ -1,0 +1,55 @@
+"""Whether two benchmarks are of the same machine, software, model and load."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from hetctl.bench.results import Load, Results, Versions
+from hetctl.machine import Machine
+from hetctl.units import format_bytes
+
+Aspect = Literal["hardware", "versions", "model", "workload", "seed", "tokens", "failures"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One reason not to put figures side by side."""
+
+    aspect: Aspect
+    text: str
+    """Which figure, and both values."""
+
+
+def circumstances(one: Results, other: Results, names: tuple[str, str]) -> Iterator[Difference]:
+    """How they differ in what is known before anything runs; ``names`` are theirs in texts."""
+
+    def differ(aspect: Aspect, field: str, here: object, there: object) -> Difference:
+        return difference(aspect, field, (here, there), names)
+
+    here, there = one.environment, other.environment
+    if here.machine.fingerprint != there.machine.fingerprint:
+        yield differ("hardware", "machine", _hardware(here.machine), _hardware(there.machine))
+    for field in Versions.model_fields:
+        versions = getattr(here.versions, field), getattr(there.versions, field)
+        if versions[0] != versions[1]:
+            yield differ("versions", field, *(version or "none" for version in versions))
+    if one.model != other.model:
+        yield differ("model", "model", one.model, other.model)
+    for field in Load.model_fields:
+        values = getattr(one.offered_load, field), getattr(other.offered_load, field)
+        if values[0] != values[1]:
+            yield differ("seed" if field == "seed" else "workload", field, *values)
+
+
+def difference(
+    aspect: Aspect, field: str, values: tuple[object, object], names: tuple[str, str]
+) -> Difference:
+    """A difference in one field."""
+    text = f"{field} is {values[0]} in {names[0]} and {values[1]} in {names[1]}"
+    return Difference(aspect, text)
+
+
+def _hardware(machine: Machine) -> str:
+    cores = sum(len(node.cores) for node in machine.numa_nodes)
+    gpus = "".join(f", {gpu.name} {format_bytes(gpu.memory_total_bytes)}" for gpu in machine.gpus)
+    return f"{machine.fingerprint or 'unknown'} ({machine.cpu.model}, {cores} cores{gpus})"
