@@ -24,7 +24,7 @@ def annotations(report: GateReport) -> Iterator[str]:
     for one in report.metrics:
         if level := _LEVELS.get(one.verdict):
             title = _property(f"{one.metric}: {one.verdict}")
-            text = _data(f"{one.metric} is {format_ratio(one.ratio)} of BASE. {one.reason}")
+            text = _data(f"{one.metric} is {format_ratio(one.ratio)} times BASE's. {one.reason}")
             yield f"::{level} title={title}::{text}"
 
 

@@ -16,7 +16,7 @@ from pydantic import AwareDatetime, Field, ValidationError
 from hetctl.bench.gate.comparability import Measured
 from hetctl.bench.metrics import ALL_METRICS
 from hetctl.bench.results import Load, Versions
-from hetctl.document import Frozen, first_problem
+from hetctl.document import Frozen
 from hetctl.errors import HetctlError
 
 HISTORY_FILE = "history.jsonl"
@@ -113,5 +113,6 @@ def read(folder: Path) -> History:
         try:
             entries.append(Entry.model_validate_json(line))
         except ValidationError as error:
-            unreadable.append(f"{path}, line {number} was passed over: {first_problem(error)}")
+            what = error.errors(include_url=False)[0]["msg"]
+            unreadable.append(f"{path}, line {number} was passed over: {what}.")
     return History(tuple(entries), tuple(unreadable))

@@ -36,8 +36,7 @@ def _change(change: Change) -> Text:
     levels = " -> ".join(map(change.metric.format, (change.old_level, change.new_level)))
     text = (
         f"    {change.point.label} ({change.point.started:%Y-%m-%d}): {levels}, "
-        f"x{change.ratio:.3f}, {'worse' if change.worse else 'better'}; "
-        f"the last at the old level is {change.before.label}"
+        f"x{change.ratio:.3f}, {'worse' if change.worse else 'better'} (after {change.before.label})"
     )
     if updated := _updated(change.before.versions, change.point.versions):
         text += f"; {updated}"

@@ -5,6 +5,7 @@ for nothing was shown; an improvement passes. The XML is that of the Jenkins JUn
 """
 
 import re
+from datetime import UTC
 from xml.etree import ElementTree as ET
 
 from hetctl.bench.gate.decision import ALARM_CONFIDENCE, CLEAR_CONFIDENCE
@@ -23,14 +24,16 @@ def to_junit(report: GateReport) -> str:
         "time": "0",
     }
     suites = ET.Element("testsuites", {"name": "hetctl gate"} | counts)
-    started = report.current.started.isoformat(timespec="seconds")
+    # The schema's times have no zone.
+    started = f"{report.current.started.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"
     suite = ET.SubElement(
         suites, "testsuite", {"name": "hetctl gate", "timestamp": started} | counts
     )
     for one in report.metrics:
         _case(suite, one, f"{report.model}.{report.configuration}")
     ET.indent(suites)
-    return ET.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
+    document: bytes = ET.tostring(suites, encoding="utf-8", xml_declaration=True)
+    return document.decode() + "\n"
 
 
 def _case(suite: ET.Element, one: MetricResult, of: str) -> None:

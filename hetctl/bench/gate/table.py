@@ -60,7 +60,6 @@ def _table(report: GateReport, ascii_only: bool) -> Table:
     table.add_column("CURRENT", justify="right", no_wrap=True)
     table.add_column("Ratio", justify="right", no_wrap=True)
     table.add_column(f"{CLEAR_CONFIDENCE:.0%}, {ALARM_CONFIDENCE:.0%} interval", no_wrap=True)
-    table.add_column("Verdict")
     for one in report.metrics:
         table.add_row(*_row(one))
     return table
@@ -69,10 +68,9 @@ def _table(report: GateReport, ascii_only: bool) -> Table:
 def _row(one: MetricResult) -> tuple[RenderableType, ...]:
     metric = one.definition
     return (
-        one.threshold,
+        Text(one.threshold).append(f"\n{one.verdict}", STYLES[one.verdict]),
         metric.format(one.base_median),
         metric.format(one.current_median),
         format_ratio(one.ratio),
         f"{format_interval(one.clear_interval)}\n{format_interval(one.alarm_interval)}",
-        Text(one.verdict, STYLES[one.verdict]),
     )
