@@ -35,12 +35,7 @@ class RatioOfMedians:
         if not base or not current or min(*base, *current) <= 0:
             raise ValueError("a ratio of medians needs positive figures on both sides")
         self.value = median(current) / median(base)
-        below, below_weights = _medians(base)
-        above, above_weights = _medians(current)
-        ratios = np.divide.outer(above, below).ravel()
-        order = np.argsort(ratios, kind="stable")
-        self._ratios: Floats = ratios[order]
-        self._weights: Floats = np.multiply.outer(above_weights, below_weights).ravel()[order]
+        self._ratios, self._weights = ratio_distribution(base, current)
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """The percentile interval, cut equally at both ends."""
@@ -48,6 +43,16 @@ class RatioOfMedians:
         return _quantile(self._ratios, self._weights, tail), _quantile(
             self._ratios[::-1], self._weights[::-1], tail
         )
+
+
+def ratio_distribution(base: Sequence[float], current: Sequence[float]) -> tuple[Floats, Floats]:
+    """The ratios that resamples of both sides can have, ascending, and how likely each is."""
+    below, below_weights = _medians(base)
+    above, above_weights = _medians(current)
+    ratios = np.divide.outer(above, below).ravel()
+    weights = np.multiply.outer(above_weights, below_weights).ravel()
+    order = np.argsort(ratios, kind="stable")
+    return ratios[order], weights[order]
 
 
 def _quantile(values: Floats, weights: Floats, share: float) -> float:

@@ -34,9 +34,10 @@ def _lines(series: Series, metrics: Sequence[Metric]) -> Iterator[Text]:
 
 def _change(change: Change) -> Text:
     levels = " -> ".join(map(change.metric.format, (change.old_level, change.new_level)))
+    which = "worse" if change.worse else "better"
     text = (
         f"    {change.point.label} ({change.point.started:%Y-%m-%d}): {levels}, "
-        f"x{change.ratio:.3f}, {'worse' if change.worse else 'better'} (after {change.before.label})"
+        f"x{change.ratio:.3f}, {which} (after {change.before.label})"
     )
     if updated := _updated(change.before.versions, change.point.versions):
         text += f"; {updated}"
