@@ -84,6 +84,20 @@ def test_configurations_take_turns_each_on_a_server_of_its_own(tmp_path: Path) -
     assert Results.load(tmp_path / RESULTS_FILE) == results
 
 
+def test_runs_that_are_there_are_kept_and_not_measured_again(tmp_path: Path) -> None:
+    first = Bench().compare(two(repeats=1), tmp_path)
+    bench = Bench()
+    results = bench.compare(first.model_copy(update={"repeats": 2}), tmp_path)
+    assert [entry for entry in bench.log if entry.startswith("load")] == [
+        "load hybrid-2",
+        "load cpu-2",
+    ]
+    assert names(results) == [("hybrid", 1), ("cpu", 1), ("hybrid", 2), ("cpu", 2)]
+    assert results.runs[:2] == first.runs
+    assert results.duration_s >= first.duration_s
+    assert Results.load(tmp_path / RESULTS_FILE) == results
+
+
 def test_results_are_on_disk_after_every_run(tmp_path: Path) -> None:
     saved: list[int] = []
 

@@ -109,6 +109,32 @@ def test_earlier_results_are_not_overwritten(tmp_path: Path, model: str) -> None
     assert "already holds results" in str(error)
 
 
+def test_runs_are_appended_each_time_the_same_bench_is_asked_for(
+    tmp_path: Path, connected: Bench, model: str
+) -> None:
+    for _ in range(3):
+        assert invoke("bench", model, "--append", "--out", str(tmp_path))[0] == 0
+    results = Results.load(tmp_path / RESULTS_FILE)
+    assert [run.repeat for run in results.runs] == [1, 2, 3]
+    assert len({run.started for run in results.runs}) == 3
+    assert [step for step in connected.log if step.startswith("start")] == [
+        "start cpu-1",
+        "start cpu-2",
+        "start cpu-3",
+    ]
+
+
+@pytest.mark.usefixtures("connected")
+def test_runs_of_another_load_are_not_appended(tmp_path: Path, model: str) -> None:
+    invoke("bench", model, "--append", "--out", str(tmp_path))
+    _, _, error = invoke("bench", model, "--append", "--out", str(tmp_path), "--seed", "3")
+    assert isinstance(error, UsageError)
+    assert f"seed is 0 in {tmp_path} and 3 in this run" in str(error)
+    assert len(Results.load(tmp_path / RESULTS_FILE).runs) == 1
+    _, _, error = invoke("bench", model, "--append")
+    assert "--append needs --out" in str(error)
+
+
 @pytest.mark.usefixtures("connected")
 def test_a_split_is_compared_with_one_cpu_rank_under_the_same_load(
     tmp_path: Path, model: str
