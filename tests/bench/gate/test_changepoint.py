@@ -25,11 +25,14 @@ def test_a_shift_is_found_where_it_is(count: int, at: int) -> None:
     assert change_points(values.tolist()) == (at,)
 
 
-def test_several_shifts_are_found_in_order() -> None:
-    values = noise(60, seed=1)
-    values[20:] *= 1.08
-    values[45:] *= 0.9
-    assert change_points(values.tolist()) == (20, 45)
+@pytest.mark.parametrize("shifts", [(1.08, 0.9, 1.0), (1.3, 1.06, 1.06), (0.94, 0.94, 0.7)])
+def test_several_shifts_are_found_in_order(shifts: tuple[float, ...]) -> None:
+    """Whichever is the largest and so is found first."""
+    values = noise(80, seed=1)
+    for at, shift in zip((20, 45, 60), shifts, strict=True):
+        values[at:] *= shift
+    found = tuple(at for at, shift in zip((20, 45, 60), shifts, strict=True) if shift != 1)
+    assert change_points(values.tolist()) == found
 
 
 def test_one_bad_day_is_no_change_and_hides_none() -> None:

@@ -1,6 +1,7 @@
 """A file that several jobs append to, and that is read whatever became of it."""
 
 import multiprocessing
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -76,24 +77,29 @@ def test_an_entry_of_a_later_version_is_reported(tmp_path: Path) -> None:
     assert len(read(tmp_path).unreadable) == 1
 
 
-def _append_many(folder: Path, writer: int) -> None:
+def _append_many(folder: Path, writer: str, start: Barrier) -> None:
     for number in range(20):
+        start.wait(30)
         append(folder, entry(f"{writer}-{number}"))
 
 
-def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
-    spawn = multiprocessing.get_context("fork")
-    writers = [spawn.Process(target=_append_many, args=(tmp_path, writer)) for writer in range(4)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join(60)
-        assert writer.exitcode == 0
+@pytest.mark.parametrize("writers", [("a", "b", "c", "d"), ("same", "same", "same", "same")])
+def test_writers_at_the_same_time_lose_nothing_and_double_nothing(
+    tmp_path: Path, writers: tuple[str, ...]
+) -> None:
+    context = multiprocessing.get_context("fork")
+    start = context.Barrier(len(writers))
+    jobs = [context.Process(target=_append_many, args=(tmp_path, w, start)) for w in writers]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join(60)
+        assert job.exitcode == 0
     history = read(tmp_path)
     assert history.unreadable == ()
-    assert {one.git_commit for one in history.entries} == {
-        f"{writer}-{number}" for writer in range(4) for number in range(20)
-    }
+    assert sorted(str(one.git_commit) for one in history.entries) == sorted(
+        f"{writer}-{number}" for writer in set(writers) for number in range(20)
+    )
 
 
 def test_a_history_that_cannot_be_written_or_read_is_named(tmp_path: Path) -> None:
