@@ -24,13 +24,15 @@ from hetctl.bench.gate.bootstrap import RatioOfMedians, ratio_distribution
 from hetctl.bench.gate.changepoint import change_points
 from hetctl.bench.gate.decision import decide, worst
 from hetctl.bench.gate.gate import choose_configuration
-from hetctl.bench.gate.thresholds import DEFAULTS, parse_thresholds
+from hetctl.bench.gate.thresholds import DEFAULTS, Threshold, parse_thresholds
 from hetctl.bench.metrics import ALL_METRICS
 from hetctl.bench.results import Results, Run
 
 RUNS = 5
 LIMIT = 1 / 0.95
 THRESHOLDS = parse_thresholds(DEFAULTS)
+TIGHT = parse_thresholds(("output_throughput<0.97", "p50_ttft>1.06", "p50_tpot>1.03"))
+SIGMAS = (0.005, 0.01, 0.015, 0.02, 0.03, 0.05)
 SEED = 1
 # One-sided 99.5% quantiles of Student's t for 4 to 8 degrees of freedom.
 T995 = {4: 4.604, 5: 4.032, 6: 3.707, 7: 3.499, 8: 3.355}
@@ -160,12 +162,14 @@ METHODS = {
 
 
 def simulate(tries: int) -> None:
-    random = np.random.default_rng(SEED)
     orders()
-    methods(random, tries)
-    rules(random, tries)
-    whole_gate(random, tries)
-    change_scan(random, max(100, tries // 10))
+    methods(np.random.default_rng(SEED), tries)
+    rules(np.random.default_rng(SEED), tries)
+    heading("The gate at its default thresholds: regression / not enough evidence / passed")
+    whole_gate(np.random.default_rng(SEED), tries, THRESHOLDS, (5, 7, 10), SIGMAS)
+    heading(f"The same at {', '.join(map(str, TIGHT))}")
+    whole_gate(np.random.default_rng(SEED), tries, TIGHT, (5, 10), SIGMAS[:4])
+    change_scan(np.random.default_rng(SEED), max(100, tries // 10))
 
 
 def orders() -> None:
@@ -237,25 +241,38 @@ def rules(random: np.random.Generator, tries: int) -> None:
     table(("noise of a run", *names), rows)
 
 
-def whole_gate(random: np.random.Generator, tries: int) -> None:
-    """All default metrics at once. The time per token follows the throughput closely; the
-    time to first token half so, with twice the noise."""
-    heading("The gate at its default thresholds: regression / not enough evidence / passed")
+def whole_gate(
+    random: np.random.Generator,
+    tries: int,
+    thresholds: Sequence[Threshold],
+    counts: Sequence[int],
+    sigmas: Sequence[float],
+) -> None:
+    """All metrics at once. The time per token follows the throughput closely; the time to
+    first token half so, with twice the noise."""
     slowdowns = (0.0, 0.05, 0.10)
     rows = []
-    for runs, sigma in itertools.product((5, 7, 10), (0.005, 0.01, 0.015, 0.02, 0.03, 0.05)):
+    for runs, sigma in itertools.product(counts, sigmas):
         row = [str(runs), f"{sigma:.1%}"]
         for slowdown in slowdowns:
-            verdicts = Counter(gate_once(random, runs, sigma, slowdown) for _ in range(tries))
+            verdicts = Counter(
+                gate_once(random, thresholds, runs, sigma, slowdown) for _ in range(tries)
+            )
             row.append(shares(verdicts, tries))
         rows.append(row)
     table(("runs a side", "noise of a run", *(f"{one:.0%} slower" for one in slowdowns)), rows)
 
 
-def gate_once(random: np.random.Generator, runs: int, sigma: float, slowdown: float) -> str:
+def gate_once(
+    random: np.random.Generator,
+    thresholds: Sequence[Threshold],
+    runs: int,
+    sigma: float,
+    slowdown: float,
+) -> str:
     common = random.normal(0, 1, (2, runs))
     verdicts = []
-    for threshold in THRESHOLDS:
+    for threshold in thresholds:
         share, scale = (0.5, 2) if "ttft" in threshold.metric.key else (0.95, 1)
         own = random.normal(0, 1, (2, runs))
         noise = scale * sigma * (share * common + math.sqrt(1 - share**2) * own)

@@ -33,7 +33,7 @@ _STYLE: Any = {
     "grid.linewidth": 0.6,
 }
 _PANEL_IN = (9.0, 2.1)
-_DPI = 130
+_DPI = 110
 _LABELS = 16
 """Commits named on the axis at most."""
 
