@@ -1,5 +1,6 @@
 """The worker of each rank: vLLM's GPU or CPU worker, told its place by the rank map."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from vllm_hetero import env
@@ -50,9 +51,23 @@ class HeterogeneousWorker(DeviceWorker):
 
     @ends_the_engine
     def load_model(self, *args: Any, **kwargs: Any) -> Any:
-        loaded = super().load_model(*args, **kwargs)
+        with self._prepared_for_loading():
+            loaded = super().load_model(*args, **kwargs)
         agree_on_tokens(self.model_runner)
         return loaded
+
+    def _prepared_for_loading(self) -> AbstractContextManager[None]:
+        if not self.rank_entry.is_cpu:
+            return nullcontext()
+        from vllm_hetero.cpu_linear.load import choosing_linear_kernels
+
+        node = self.rank_entry.numa_node
+        ranks = rank_map(self.vllm_config.parallel_config.world_size).ranks
+        return choosing_linear_kernels(
+            numa_node=node,
+            node_ranks=sum(rank.is_cpu and rank.numa_node == node for rank in ranks),
+            kv_cache_bytes=self.vllm_config.cache_config.kv_cache_memory_bytes,
+        )
 
     @ends_the_engine
     def determine_available_memory(self) -> int:

@@ -86,6 +86,15 @@ FUNCTIONS = {
         "CpuPlatform.check_and_update_config": ["cls", "vllm_config"],
         "CpuPlatform.import_kernels": ["cls"],
     },
+    "model_executor/layers/utils.py": {
+        "dispatch_cpu_unquantized_gemm": ["layer", "remove_weight"],
+        "cpu_unquantized_gemm": ["layer", "x", "weight", "bias"],
+    },
+    "_custom_ops.py": {
+        "create_onednn_mm": ["weight", "primitive_cache_size"],
+        "onednn_mm": ["dnnl_handler", "x", "bias"],
+    },
+    "utils/cpu_resource_utils.py": {"get_memory_node_info": ["node_id"]},
     "config/kernel.py": {"KernelConfig.set_platform_defaults": ["self", "vllm_config"]},
     "distributed/utils.py": {
         "get_pp_indices": ["num_hidden_layers", "pp_rank", "pp_size"],
@@ -100,6 +109,9 @@ MENTIONS = {
     "config/cache.py": ["user_specified_block_size", "kv_cache_memory_bytes"],
     "v1/worker/gpu_model_runner.py": ["def sync_and_gather_intermediate_tensors"],
     "platforms/__init__.py": ["PLATFORM_PLUGINS_GROUP"],
+    # Imported where they are called, so that a patch of the module is seen.
+    "model_executor/layers/linear.py": ["import dispatch_cpu_unquantized_gemm"],
+    "model_executor/layers/vocab_parallel_embedding.py": ["import dispatch_cpu_unquantized_gemm"],
 }
 
 
