@@ -90,6 +90,14 @@ FUNCTIONS = {
         "dispatch_cpu_unquantized_gemm": ["layer", "remove_weight"],
         "cpu_unquantized_gemm": ["layer", "x", "weight", "bias"],
     },
+    "model_executor/model_loader/weight_utils.py": {
+        "initialize_dummy_weights": ["model", "model_config", "low", "high", "seed"],
+        "initialize_single_dummy_weight": ["param", "low", "high", "seed"],
+    },
+    "model_executor/model_loader/dummy_loader.py": {
+        "DummyModelLoader.load_weights": ["self", "model", "model_config"],
+        "DummyModelLoader._process_online_quant_layer": ["self", "layer", "info"],
+    },
     "_custom_ops.py": {
         "create_onednn_mm": ["weight", "primitive_cache_size"],
         "onednn_mm": ["dnnl_handler", "x", "bias"],
