@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 from vllm_hetero import env
 from vllm_hetero.active_map import rank_map
 from vllm_hetero.collectives.tensor_parallel import agree_on_tokens, rehearsal
+from vllm_hetero.compute_threads import lock_threads
 from vllm_hetero.failure import ends_the_engine
+from vllm_hetero.patches import memory_nodes
 from vllm_hetero.rank_config import adapt_to_rank
 
 if env.role() == "cpu":
@@ -31,6 +33,8 @@ class HeterogeneousWorker(DeviceWorker):
     ) -> None:
         self.rank_entry = rank_map(vllm_config.parallel_config.world_size).ranks[rank]
         adapt_to_rank(vllm_config, self.rank_entry)
+        if self.rank_entry.is_cpu:
+            memory_nodes.apply()
         # vLLM takes a GPU worker's CUDA index from its local rank, which counts CPU ranks.
         cuda_index = self.rank_entry.cuda_index
         self._start(
@@ -47,6 +51,8 @@ class HeterogeneousWorker(DeviceWorker):
 
     @ends_the_engine
     def init_device(self) -> None:
+        if self.rank_entry.is_cpu:
+            lock_threads(self.rank_entry)
         super().init_device()
 
     @ends_the_engine
