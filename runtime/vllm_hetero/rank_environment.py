@@ -69,9 +69,9 @@ def cpu_rank_variables(rank: Rank) -> dict[str, str | None]:
         env.ROLE: "cpu",
         # An empty string would let vLLM believe that Triton can be used.
         "CUDA_VISIBLE_DEVICES": "-1",
-        # Layers run eagerly, and compiling what is left (random sampling) would cost half
-        # a minute at each start and need a C++ compiler.
-        "TORCHDYNAMO_DISABLE": "1",
+        # Unless asked for: layers run eagerly, and compiling what is left (random sampling)
+        # would cost half a minute at each start and need a C++ compiler.
+        "TORCHDYNAMO_DISABLE": None if env.compile_cpu_ranks() else "1",
         "LD_PRELOAD": libraries or None,
         "OMP_NUM_THREADS": str(len(rank.cpus) or _unpinned_threads(rank.numa_node)),
     }

@@ -8,6 +8,7 @@ from vllm_hetero.active_map import rank_map
 from vllm_hetero.collectives.tensor_parallel import agree_on_tokens, rehearsal
 from vllm_hetero.compute_threads import lock_threads
 from vllm_hetero.failure import ends_the_engine
+from vllm_hetero.log import get_logger
 from vllm_hetero.patches import memory_nodes
 from vllm_hetero.rank_config import adapt_to_rank
 
@@ -18,6 +19,8 @@ else:
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
+
+logger = get_logger(__name__)
 
 
 class HeterogeneousWorker(DeviceWorker):
@@ -74,6 +77,12 @@ class HeterogeneousWorker(DeviceWorker):
             node_ranks=sum(rank.is_cpu and rank.numa_node == node for rank in ranks),
             kv_cache_bytes=self.vllm_config.cache_config.kv_cache_memory_bytes,
         )
+
+    def profile(self, is_start: bool = True, profile_prefix: str | None = None) -> None:
+        if self.rank_entry.is_cpu and self.vllm_config.profiler_config.profiler == "cuda":
+            logger.warning("Rank %d is on the CPU, which the CUDA profiler cannot see.", self.rank)
+            return
+        super().profile(is_start, profile_prefix)
 
     @ends_the_engine
     def determine_available_memory(self) -> int:

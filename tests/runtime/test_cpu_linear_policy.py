@@ -51,7 +51,6 @@ def kernels(monkeypatch: pytest.MonkeyPatch) -> FakeKernels:
     monkeypatch.setattr(policy, "prepare", fake.prepare)
     monkeypatch.setattr(policy, "takes", fake.takes)
     monkeypatch.setattr(measure, "prepare", fake.prepare)
-    monkeypatch.setattr(measure, "SAMPLE_BYTES", 1)
     return fake
 
 

@@ -30,6 +30,8 @@ class RowDispatch:
             kernels: The prepared kernels that ``table`` names.
         """
         self.table = table
+        self._index = len(_layers)
+        _layers.append(self)
         self._n, self._k = shape
         self._by_rows: list[tuple[Apply, torch.Tensor | None]] = []
         for step in table:
@@ -44,6 +46,13 @@ class RowDispatch:
         self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
     ) -> torch.Tensor:
         """x [..., K] -> [..., N]; ``weight`` is vLLM's argument and may be empty."""
+        if torch.compiler.is_compiling():
+            # A trace is made once for all numbers of rows, so it must not see the choice.
+            return _opaque(x, bias, self._index, self._n)
+        return self.apply(x, bias)
+
+    def apply(self, x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """x [..., K] -> [..., N], with the kernel for x's number of rows."""
         flat = x if x.dim() == 2 else x.reshape(-1, self._k)
         rows = flat.shape[0]
         if rows == 0:
@@ -57,6 +66,19 @@ class RowDispatch:
             padding[:rows].copy_(flat)
             out = apply(padding, bias)[:rows]
         return out if x.dim() == 2 else out.view(*x.shape[:-1], self._n)
+
+
+_layers: list[RowDispatch] = []
+
+
+@torch.library.custom_op("vllm_hetero::cpu_linear", mutates_args=())
+def _opaque(x: torch.Tensor, bias: torch.Tensor | None, layer: int, n: int) -> torch.Tensor:
+    return _layers[layer].apply(x, bias)
+
+
+@_opaque.register_fake
+def _(x: torch.Tensor, bias: torch.Tensor | None, layer: int, n: int) -> torch.Tensor:
+    return x.new_empty((*x.shape[:-1], n))
 
 
 @cache

@@ -30,7 +30,12 @@ class Sample:
     forms: Mapping[Kernel, Sequence[Apply]]
 
 
-def sample(weight: torch.Tensor, kernels: Sequence[Kernel]) -> Sample:
+def sample(
+    weight: torch.Tensor,
+    kernels: Sequence[Kernel],
+    limit_bytes: int = SAMPLE_BYTES,
+    most_copies: int = _MOST_COPIES,
+) -> Sample:
     """``weight``'s first output features, for kernels that take it.
 
     In a model each layer's weights were last read a step ago and come from memory. Taking
@@ -39,11 +44,15 @@ def sample(weight: torch.Tensor, kernels: Sequence[Kernel]) -> Sample:
     n, k = weight.shape
     features = max(_LEAST_FEATURES, _COPY_BYTES // (k * weight.itemsize) // 64 * 64)
     part = weight[:features] if features < n else weight
-    room = SAMPLE_BYTES // (part.nbytes * len(kernels))
-    copies = max(1, min(_MOST_COPIES, room))
+    room = limit_bytes // (part.nbytes * len(kernels))
+    copies = range(max(1, min(most_copies, room)))
     return Sample(
         part.nbytes,
-        {kernel: [prepare(kernel, part) for _ in range(copies)] for kernel in kernels},
+        {
+            # torch's form is the weight itself.
+            kernel: [prepare(kernel, part.clone() if kernel == "torch" else part) for _ in copies]
+            for kernel in kernels
+        },
     )
 
 
@@ -53,16 +62,17 @@ def measure(
     dtype: torch.dtype,
     limit_s: float,
     clock: Clock = time.perf_counter,
+    numbers_of_rows: Sequence[int] = ROWS,
 ) -> Times:
     """The least of ``REPEATS`` times of each kernel, by number of rows.
 
-    Ends after ``limit_s`` seconds with as many of ``ROWS``, in their order, as were measured
-    for every kernel; this may be none.
+    Ends after ``limit_s`` seconds with as many of ``numbers_of_rows``, in their order, as were
+    measured for every kernel; this may be none.
     """
     end = clock() + limit_s
     times: dict[Kernel, dict[int, float]] = {kernel: {} for kernel in forms}
     turn = 0
-    for rows in ROWS:
+    for rows in numbers_of_rows:
         x = torch.ones(rows, k, dtype=dtype)
         for copies in forms.values():
             # Makes oneDNN's primitive for this number of rows.
