@@ -219,3 +219,21 @@ def test_the_users_choice_comes_first_then_vllms_variable(monkeypatch: pytest.Mo
     monkeypatch.setenv(env.CPU_LINEAR, "fastest")
     with pytest.raises(ValueError, match="'fastest', expected one of auto, onednn"):
         mode_from_env()
+
+
+def test_a_compiled_model_still_chooses_by_rows(kernels: FakeKernels) -> None:
+    dispatch = a_policy(kernels).dispatch_for(a_layer().weight)
+    traces = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., object]:
+        traces.append(graph)
+        return graph.forward
+
+    model = torch.compile(
+        lambda x: dispatch(x, x, None) + 1, backend=backend, dynamic=True, fullgraph=True
+    )
+    kernels.calls.clear()
+    for rows in (2, 4, 5, 300):
+        assert model(torch.ones(rows, 1024, dtype=torch.bfloat16)).shape == (rows, 2048)
+    assert kernels.calls == [("packed", 2), ("packed", 4), ("onednn", 5), ("onednn", 300)]
+    assert len(traces) == 1
