@@ -22,17 +22,17 @@ def default_rank_map(world_size: int, gpus: int, cores: dict[int, list[int]]) ->
     for position in range(cpu_ranks):
         node = nodes[position % len(nodes)]
         sharers = len(range(position % len(nodes), cpu_ranks, len(nodes)))
-        share = _share(_compute_cores(cores[node]), sharers, position // len(nodes))
-        ranks.append(Rank(rank=len(ranks), device="cpu", cpus=tuple(share), numa_node=node))
+        part = share(compute_cores(cores[node]), sharers, position // len(nodes))
+        ranks.append(Rank(rank=len(ranks), device="cpu", cpus=tuple(part), numa_node=node))
     return RankMap(tuple(ranks))
 
 
-def _compute_cores(cores: list[int]) -> list[int]:
+def compute_cores(cores: list[int]) -> list[int]:
     """Leave one core to the engine, which polls, where a node has more than three."""
     return cores[1:] if len(cores) > 3 else cores
 
 
-def _share(cores: list[int], sharers: int, index: int) -> list[int]:
+def share(cores: list[int], sharers: int, index: int) -> list[int]:
     """The ``index``-th of ``sharers`` contiguous, nearly equal parts; never empty."""
     if sharers > len(cores):
         return [cores[index % len(cores)]]

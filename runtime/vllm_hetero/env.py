@@ -6,6 +6,11 @@ variable                        meaning
 VLLM_HETEROGENEOUS_PLATFORM     ``1``: run GPU and CPU ranks in one engine
 VLLM_HETERO_RANK_MAP            the rank map, as JSON or ``@FILE``; implies the above
 VLLM_HETERO_CPU_KV_CACHE_BYTES  KV-cache budget of a CPU rank whose map entry has none
+VLLM_HETERO_CPU_COMPILE         ``1``: torch.compile on CPU ranks, as vLLM does on its CPU
+                                platform; a C++ compiler must be installed
+VLLM_HETERO_CPU_LINEAR          linear kernel of CPU ranks: ``auto`` (default: measured at
+                                load, by the number of rows), ``onednn``, ``packed``,
+                                ``both`` (two copies of the weights) or ``torch``
 VLLM_HETERO_HOP                 ``shm`` (default) or ``gloo``: how stages pass activations
 VLLM_HETERO_ANY_VLLM            ``1``: accept a vLLM version that was not tested
 VLLM_HETERO_CACHE               folder for CPU kernels instead of ``~/.cache``
@@ -28,6 +33,8 @@ Role = Literal["engine", "gpu", "cpu"]
 PLATFORM = "VLLM_HETEROGENEOUS_PLATFORM"
 RANK_MAP = "VLLM_HETERO_RANK_MAP"
 CPU_KV_CACHE_BYTES = "VLLM_HETERO_CPU_KV_CACHE_BYTES"
+CPU_COMPILE = "VLLM_HETERO_CPU_COMPILE"
+CPU_LINEAR = "VLLM_HETERO_CPU_LINEAR"
 HOP = "VLLM_HETERO_HOP"
 ANY_VLLM = "VLLM_HETERO_ANY_VLLM"
 CACHE = "VLLM_HETERO_CACHE"
@@ -37,6 +44,8 @@ USER_VARIABLES = (
     PLATFORM,
     RANK_MAP,
     CPU_KV_CACHE_BYTES,
+    CPU_COMPILE,
+    CPU_LINEAR,
     HOP,
     ANY_VLLM,
     CACHE,
@@ -51,6 +60,12 @@ RUN_DIR = "VLLM_HETERO_RUN_DIR"
 def requested() -> bool:
     """Whether the user asked for a heterogeneous run."""
     return os.environ.get(PLATFORM, "0") == "1" or bool(os.environ.get(RANK_MAP))
+
+
+@cache
+def compile_cpu_ranks() -> bool:
+    """Whether the user asked for torch.compile on CPU ranks."""
+    return os.environ.get(CPU_COMPILE, "0") == "1"
 
 
 @cache

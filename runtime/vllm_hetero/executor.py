@@ -10,8 +10,10 @@ from vllm import envs
 from vllm.v1.executor.multiproc_executor import MultiprocExecutor
 
 from vllm_hetero.active_map import rank_map
+from vllm_hetero.affinity import bind_process
 from vllm_hetero.failure import FailureBoard
 from vllm_hetero.log import get_logger
+from vllm_hetero.preload import missing_libraries
 from vllm_hetero.rank_environment import RankEnvironment
 from vllm_hetero.rank_table import describe
 
@@ -35,17 +37,22 @@ class HeterogeneousExecutor(MultiprocExecutor):
         logger.info("Heterogeneous ranks:\n%s", describe(ranks))
         if ranks.cpu_ranks:
             ensure_kernels()
+            if missing := missing_libraries():
+                logger.info("%s", missing)
         self._run_dir = tempfile.TemporaryDirectory(
             prefix="vllm_hetero-", dir=envs.VLLM_RPC_BASE_PATH
         )
         self._failures = FailureBoard.at(self._run_dir.name)
         self._cause: str | None = None
         self._starting = True
+        environment = RankEnvironment(ranks, self._run_dir.name)
         try:
-            with ranks_start_with(RankEnvironment(ranks, self._run_dir.name)):
+            with ranks_start_with(environment):
                 super()._init_executor()
         except Exception as error:
             self._raise_with_cause(error)
+        # Only now: ranks start with the CPUs that this process has.
+        bind_process(environment.other_cpus)
         self._starting = False
 
     def collective_rpc(self, *args: Any, **kwargs: Any) -> Any:

@@ -25,6 +25,19 @@ def preload_libraries() -> list[str]:
     return libraries
 
 
+def missing_libraries() -> str | None:
+    """One sentence on what a CPU rank would be faster with, or None if nothing is missing."""
+    libraries = " ".join(preload_libraries())
+    missing = []
+    if "tcmalloc" not in libraries:
+        missing.append("tcmalloc (install libtcmalloc-minimal4 on Debian, gperftools on Fedora)")
+    if "iomp" not in libraries:
+        missing.append("Intel OpenMP (pip install intel-openmp)")
+    if not missing:
+        return None
+    return f"CPU ranks start without {' and '.join(missing)}; both are optional and preloaded."
+
+
 def tcmalloc() -> str | None:
     """The system's tcmalloc (Debian: libtcmalloc-minimal4), if installed."""
     return _system_library("tcmalloc_minimal") or _system_library("tcmalloc")

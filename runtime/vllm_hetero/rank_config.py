@@ -35,7 +35,8 @@ def _adapt_to_cpu(vllm_config: "VllmConfig") -> None:
     """What ``VllmConfig`` would hold had it been made on the CPU platform.
 
     The engine made it for CUDA; the parts that depend on the platform are set again.
-    CUDA graphs and the CUDA compile passes mean nothing here, and layers run eagerly.
+    CUDA graphs and the CUDA compile passes mean nothing here. Layers run eagerly unless the
+    user asks for torch.compile; ``--enforce-eager`` is for all ranks.
     """
     from vllm.config import CompilationMode, CUDAGraphMode
     from vllm.config.kernel import IrOpPriorityConfig
@@ -45,16 +46,19 @@ def _adapt_to_cpu(vllm_config: "VllmConfig") -> None:
 
     vllm_config.device_config.device_type = "cpu"
     vllm_config.device_config.device = torch.device("cpu")
-    vllm_config.model_config.enforce_eager = True
+    compiled = env.compile_cpu_ranks() and not vllm_config.model_config.enforce_eager
+    vllm_config.model_config.enforce_eager = not compiled
     # Weights of a CPU rank are in host memory as it is.
     vllm_config.offload_config = OffloadConfig()
     compilation = vllm_config.compilation_config
-    compilation.mode = CompilationMode.NONE
+    # The CPU platform turns this mode, its default, into one trace compiled by Inductor.
+    compilation.mode = CompilationMode.VLLM_COMPILE if compiled else CompilationMode.NONE
     compilation.cudagraph_mode = CUDAGraphMode.NONE
     compilation.cudagraph_capture_sizes = []
     compilation.max_cudagraph_capture_size = 0
     compilation.ir_enable_torch_wrap = False
-    compilation.custom_ops = ["all"]
+    # Inductor fuses what is written in torch, and not what is a kernel of its own.
+    compilation.custom_ops = ["none"] if compiled else ["all"]
     assert current_platform.is_cpu()
     CpuPlatform.check_and_update_config(vllm_config)
     vllm_config.kernel_config.ir_op_priority = IrOpPriorityConfig()

@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from vllm_hetero import env
+from vllm_hetero.affinity import children_bound_to
+from vllm_hetero.cpu_assignment import other_cpus
 from vllm_hetero.preload import preload_libraries
 from vllm_hetero.rank_map import Rank, RankMap
-from vllm_hetero.topology import usable_cores
+from vllm_hetero.topology import physical_cores, usable_cores
 
 
 class RankEnvironment:
@@ -22,6 +24,8 @@ class RankEnvironment:
     """
 
     def __init__(self, ranks: RankMap, run_dir: str) -> None:
+        self.other_cpus = other_cpus(ranks, physical_cores(), os.sched_getaffinity(0))
+        """Where GPU ranks and the engine run; empty if there is no room for them."""
         self._ranks = ranks
         self._run_dir = run_dir
 
@@ -38,7 +42,8 @@ class RankEnvironment:
         before = {name: os.environ.get(name) for name in variables}
         _apply(variables)
         try:
-            yield
+            with children_bound_to(entry.cpus if entry.is_cpu else self.other_cpus):
+                yield
         finally:
             _apply(before)
 
@@ -64,9 +69,9 @@ def cpu_rank_variables(rank: Rank) -> dict[str, str | None]:
         env.ROLE: "cpu",
         # An empty string would let vLLM believe that Triton can be used.
         "CUDA_VISIBLE_DEVICES": "-1",
-        # Layers run eagerly, and compiling what is left (random sampling) would cost half
-        # a minute at each start and need a C++ compiler.
-        "TORCHDYNAMO_DISABLE": "1",
+        # Unless asked for: layers run eagerly, and compiling what is left (random sampling)
+        # would cost half a minute at each start and need a C++ compiler.
+        "TORCHDYNAMO_DISABLE": None if env.compile_cpu_ranks() else "1",
         "LD_PRELOAD": libraries or None,
         "OMP_NUM_THREADS": str(len(rank.cpus) or _unpinned_threads(rank.numa_node)),
     }

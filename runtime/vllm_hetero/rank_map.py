@@ -26,9 +26,9 @@ class Rank:
         device: ``cuda:N``, N counting the devices in ``CUDA_VISIBLE_DEVICES``, or ``cpu``.
         layers: Half-open range of layers of the rank's pipeline stage, or None to let
             vLLM divide the layers evenly.
-        cpus: Logical CPUs that the compute threads are pinned to, one thread each; empty
-            leaves threads unpinned. CPU ranks only; ranks that take turns, as pipeline
-            stages with one batch do, may share CPUs.
+        cpus: Logical CPUs that the compute threads are pinned to, one thread each; empty is
+            the cores of ``numa_node``, or unpinned threads without one. CPU ranks only; ranks
+            that take turns, as pipeline stages with one batch do, may share CPUs.
         numa_node: Node that the memory is bound to; None does not bind. CPU ranks only.
         kv_cache_bytes: KV-cache budget of this rank, or None for vLLM's own rule on a GPU
             rank and a default on a CPU rank.

@@ -24,7 +24,7 @@ def usable_cores(sys: Path = _SYS) -> dict[int, list[int]]:
     """
     allowed = os.sched_getaffinity(0)
     nodes: dict[int, list[int]] = {}
-    for node, cpus in _node_cpus(sys).items():
+    for node, cpus in node_cpus(sys).items():
         seen: set[tuple[int, ...]] = set()
         for cpu in sorted(set(cpus) & allowed):
             siblings = _siblings(sys, cpu)
@@ -34,7 +34,14 @@ def usable_cores(sys: Path = _SYS) -> dict[int, list[int]]:
     return nodes
 
 
-def _node_cpus(sys: Path) -> dict[int, list[int]]:
+def physical_cores(sys: Path = _SYS) -> list[tuple[int, ...]]:
+    """The CPUs of each physical core: one, or several SMT siblings."""
+    cpus = (cpu for node in node_cpus(sys).values() for cpu in node)
+    return list(dict.fromkeys(_siblings(sys, cpu) for cpu in cpus))
+
+
+def node_cpus(sys: Path = _SYS) -> dict[int, list[int]]:
+    """All CPUs of each NUMA node; without NUMA support, what may be used is node 0."""
     nodes = {}
     for folder in sorted(sys.glob("node/node[0-9]*")):
         try:

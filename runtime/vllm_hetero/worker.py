@@ -1,11 +1,15 @@
 """The worker of each rank: vLLM's GPU or CPU worker, told its place by the rank map."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from vllm_hetero import env
 from vllm_hetero.active_map import rank_map
 from vllm_hetero.collectives.tensor_parallel import agree_on_tokens, rehearsal
+from vllm_hetero.compute_threads import lock_threads
 from vllm_hetero.failure import ends_the_engine
+from vllm_hetero.log import get_logger
+from vllm_hetero.patches import memory_nodes
 from vllm_hetero.rank_config import adapt_to_rank
 
 if env.role() == "cpu":
@@ -15,6 +19,8 @@ else:
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
+
+logger = get_logger(__name__)
 
 
 class HeterogeneousWorker(DeviceWorker):
@@ -30,6 +36,8 @@ class HeterogeneousWorker(DeviceWorker):
     ) -> None:
         self.rank_entry = rank_map(vllm_config.parallel_config.world_size).ranks[rank]
         adapt_to_rank(vllm_config, self.rank_entry)
+        if self.rank_entry.is_cpu:
+            memory_nodes.apply()
         # vLLM takes a GPU worker's CUDA index from its local rank, which counts CPU ranks.
         cuda_index = self.rank_entry.cuda_index
         self._start(
@@ -46,13 +54,35 @@ class HeterogeneousWorker(DeviceWorker):
 
     @ends_the_engine
     def init_device(self) -> None:
+        if self.rank_entry.is_cpu:
+            lock_threads(self.rank_entry)
         super().init_device()
 
     @ends_the_engine
     def load_model(self, *args: Any, **kwargs: Any) -> Any:
-        loaded = super().load_model(*args, **kwargs)
+        with self._prepared_for_loading():
+            loaded = super().load_model(*args, **kwargs)
         agree_on_tokens(self.model_runner)
         return loaded
+
+    def _prepared_for_loading(self) -> AbstractContextManager[None]:
+        if not self.rank_entry.is_cpu:
+            return nullcontext()
+        from vllm_hetero.cpu_linear.load import choosing_linear_kernels
+
+        node = self.rank_entry.numa_node
+        ranks = rank_map(self.vllm_config.parallel_config.world_size).ranks
+        return choosing_linear_kernels(
+            numa_node=node,
+            node_ranks=sum(rank.is_cpu and rank.numa_node == node for rank in ranks),
+            kv_cache_bytes=self.vllm_config.cache_config.kv_cache_memory_bytes,
+        )
+
+    def profile(self, is_start: bool = True, profile_prefix: str | None = None) -> None:
+        if self.rank_entry.is_cpu and self.vllm_config.profiler_config.profiler == "cuda":
+            logger.warning("Rank %d is on the CPU, which the CUDA profiler cannot see.", self.rank)
+            return
+        super().profile(is_start, profile_prefix)
 
     @ends_the_engine
     def determine_available_memory(self) -> int:

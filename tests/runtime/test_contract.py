@@ -86,6 +86,26 @@ FUNCTIONS = {
         "CpuPlatform.check_and_update_config": ["cls", "vllm_config"],
         "CpuPlatform.import_kernels": ["cls"],
     },
+    "model_executor/layers/utils.py": {
+        "dispatch_cpu_unquantized_gemm": ["layer", "remove_weight"],
+        "cpu_unquantized_gemm": ["layer", "x", "weight", "bias"],
+    },
+    "model_executor/model_loader/weight_utils.py": {
+        "initialize_dummy_weights": ["model", "model_config", "low", "high", "seed"],
+        "initialize_single_dummy_weight": ["param", "low", "high", "seed"],
+    },
+    "model_executor/model_loader/dummy_loader.py": {
+        "DummyModelLoader.load_weights": ["self", "model", "model_config"],
+        "DummyModelLoader._process_online_quant_layer": ["self", "layer", "info"],
+    },
+    "_custom_ops.py": {
+        "create_onednn_mm": ["weight", "primitive_cache_size"],
+        "onednn_mm": ["dnnl_handler", "x", "bias"],
+    },
+    "utils/cpu_resource_utils.py": {
+        "get_memory_node_info": ["node_id"],
+        "get_visible_memory_node": [],
+    },
     "config/kernel.py": {"KernelConfig.set_platform_defaults": ["self", "vllm_config"]},
     "distributed/utils.py": {
         "get_pp_indices": ["num_hidden_layers", "pp_rank", "pp_size"],
@@ -100,6 +120,11 @@ MENTIONS = {
     "config/cache.py": ["user_specified_block_size", "kv_cache_memory_bytes"],
     "v1/worker/gpu_model_runner.py": ["def sync_and_gather_intermediate_tensors"],
     "platforms/__init__.py": ["PLATFORM_PLUGINS_GROUP"],
+    # What keeps a CPU rank's threads as they are after its start.
+    "v1/worker/cpu_worker.py": ["torch.set_num_threads = skip_set_num_threads"],
+    # Imported where they are called, so that a patch of the module is seen.
+    "model_executor/layers/linear.py": ["import dispatch_cpu_unquantized_gemm"],
+    "model_executor/layers/vocab_parallel_embedding.py": ["import dispatch_cpu_unquantized_gemm"],
 }
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vllm_hetero.topology import parse_cpu_list, usable_cores
+from vllm_hetero.topology import parse_cpu_list, physical_cores, usable_cores
 
 
 def make_sys(root: Path, nodes: dict[int, str], siblings: dict[int, str]) -> Path:
@@ -48,3 +48,9 @@ def test_leaves_out_what_the_process_may_not_use(tmp_path: Path, allow) -> None:
 def test_a_kernel_without_numa_has_node_0(tmp_path: Path, allow) -> None:
     allow(0, 1)
     assert usable_cores(tmp_path) == {0: [0, 1]}
+
+
+def test_a_core_is_all_its_siblings(tmp_path: Path, allow) -> None:
+    allow(0, 1)
+    pairs = {0: "0,2", 1: "1,3", 2: "0,2", 3: "1,3"}
+    assert physical_cores(make_sys(tmp_path, {0: "0-3"}, pairs)) == [(0, 2), (1, 3)]

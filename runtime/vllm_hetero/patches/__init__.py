@@ -6,7 +6,12 @@ Each checks the signature that it relies on and can be applied twice.
 
 
 def apply_all() -> None:
-    """Apply every patch that all processes of a heterogeneous engine need."""
+    """Apply the patches that a process of a heterogeneous engine needs in all it does."""
+    from vllm_hetero import env
     from vllm_hetero.patches import group_coordinator
 
     group_coordinator.apply()
+    if env.role() == "cpu":
+        from vllm_hetero.patches import dummy_weights
+
+        dummy_weights.apply()

@@ -1,0 +1,92 @@
+"""Times the linear kernels on a sample of a layer's weights."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from vllm_hetero.cpu_linear.choice import ROWS, Kernel, Times
+from vllm_hetero.cpu_linear.kernels import Apply, prepare
+
+SAMPLE_BYTES = 512 * 1024**2
+"""Memory for the sample of one shape, in all forms and copies; freed when measured."""
+
+REPEATS = 3
+
+# Fewer output features would leave some of many threads without a block of 64.
+_LEAST_FEATURES = 4096
+_COPY_BYTES = 32 * 1024**2
+_MOST_COPIES = 4
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """``nbytes`` of weights in the form of each kernel, some copies of each."""
+
+    nbytes: int
+    forms: Mapping[Kernel, Sequence[Apply]]
+
+
+def sample(
+    weight: torch.Tensor,
+    kernels: Sequence[Kernel],
+    limit_bytes: int = SAMPLE_BYTES,
+    most_copies: int = _MOST_COPIES,
+) -> Sample:
+    """``weight``'s first output features, for kernels that take it.
+
+    In a model each layer's weights were last read a step ago and come from memory. Taking
+    the copies in turns keeps them from coming out of a cache.
+    """
+    n, k = weight.shape
+    features = max(_LEAST_FEATURES, _COPY_BYTES // (k * weight.itemsize) // 64 * 64)
+    part = weight[:features] if features < n else weight
+    room = limit_bytes // (part.nbytes * len(kernels))
+    copies = range(max(1, min(most_copies, room)))
+    return Sample(
+        part.nbytes,
+        {
+            # torch's form is the weight itself.
+            kernel: [prepare(kernel, part.clone() if kernel == "torch" else part) for _ in copies]
+            for kernel in kernels
+        },
+    )
+
+
+def measure(
+    forms: Mapping[Kernel, Sequence[Apply]],
+    k: int,
+    dtype: torch.dtype,
+    limit_s: float,
+    clock: Clock = time.perf_counter,
+    numbers_of_rows: Sequence[int] = ROWS,
+) -> Times:
+    """The least of ``REPEATS`` times of each kernel, by number of rows.
+
+    Ends after ``limit_s`` seconds with as many of ``numbers_of_rows``, in their order, as were
+    measured for every kernel; this may be none.
+    """
+    end = clock() + limit_s
+    times: dict[Kernel, dict[int, float]] = {kernel: {} for kernel in forms}
+    turn = 0
+    for rows in numbers_of_rows:
+        x = torch.ones(rows, k, dtype=dtype)
+        for copies in forms.values():
+            # Makes oneDNN's primitive for this number of rows.
+            copies[turn % len(copies)](x, None)
+        found: dict[Kernel, list[float]] = {kernel: [] for kernel in forms}
+        for _ in range(REPEATS):
+            turn += 1
+            # By turns, so that a disturbance meets all kernels.
+            for kernel, copies in forms.items():
+                began = clock()
+                copies[turn % len(copies)](x, None)
+                found[kernel].append(clock() - began)
+        if clock() > end:
+            break
+        for kernel, seconds in found.items():
+            times[kernel][rows] = min(seconds)
+    return times

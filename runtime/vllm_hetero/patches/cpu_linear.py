@@ -1,0 +1,49 @@
+"""Patch: the linear kernel of a CPU rank is chosen by the number of rows.
+
+What: while a model loads, ``layers.utils.dispatch_cpu_unquantized_gemm`` is ours for dense
+floating-point weights.
+Why: vLLM gives each layer one kernel at load, by one variable for all, and no one kernel is
+the fastest for all numbers of rows.
+Removable when: vLLM chooses by rows itself, or lets a platform bring its linear method.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from vllm.model_executor.layers import utils
+
+from vllm_hetero.patches.contract import require_parameters
+
+if TYPE_CHECKING:
+    from vllm_hetero.cpu_linear.policy import LinearPolicy
+
+_FLOATS = (torch.float32, torch.bfloat16, torch.float16)
+
+
+@contextmanager
+def layers_equipped_by(policy: "LinearPolicy") -> Iterator[None]:
+    """Let ``policy`` equip the layers that are loaded while the context lasts."""
+    from vllm.model_executor.layers.vocab_parallel_embedding import (
+        ParallelLMHead,
+        VocabParallelEmbedding,
+    )
+
+    original = utils.dispatch_cpu_unquantized_gemm
+    require_parameters(original, ("layer", "remove_weight"))
+
+    def dispatch(layer: torch.nn.Module, remove_weight: bool) -> None:
+        weight = layer.weight
+        if weight.is_meta or weight.ndim != 2 or weight.dtype not in _FLOATS:
+            original(layer, remove_weight)
+        elif isinstance(layer, VocabParallelEmbedding) and not isinstance(layer, ParallelLMHead):
+            policy.equip_at_first_call(layer)
+        else:
+            policy.equip(layer, keep_weight=not remove_weight)
+
+    utils.dispatch_cpu_unquantized_gemm = dispatch
+    try:
+        yield
+    finally:
+        utils.dispatch_cpu_unquantized_gemm = original

@@ -1,0 +1,76 @@
+"""The real linear kernels, on every path of a layer, against float64."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vllm_hetero.kernels.host import cpu_flags
+
+pytestmark = pytest.mark.engine
+
+SCRIPT = Path(__file__).with_name("real_linear.py")
+
+
+def results(build: str, what: str, **env: str) -> dict[str, dict[str, Any]]:
+    """What ``real_linear.py`` found, by case."""
+    result = subprocess.run(
+        [sys.executable, str(SCRIPT), build, what],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={**os.environ, **env},
+    )
+    assert result.returncode == 0, result.stderr[-4000:]
+    lines = [line[7:] for line in result.stdout.splitlines() if line.startswith("RESULT ")]
+    return {found["case"]: found for found in map(json.loads, lines)}
+
+
+def check_kernels(found: dict[str, dict[str, Any]], has_packed: bool) -> None:
+    wrong = {name: case for name, case in found.items() if case["takes"] and case["error"] > 1}
+    assert wrong == {}
+    assert all(case["takes"] for name, case in found.items() if "torch" in name)
+    taken = {name for name, case in found.items() if case["takes"] and "packed" in name}
+    assert taken == (
+        {"packed bfloat16 64x96", "packed bfloat16 48x64", "packed bfloat16 4096x544"}
+        if has_packed
+        else set()
+    )
+
+
+@pytest.mark.parametrize(
+    ("build", "isa"),
+    [
+        # What oneDNN does on a Zen 4 or a Cooper Lake, which have no AMX.
+        ("own", "AVX512_CORE_BF16"),
+        ("avx512", "AVX512_CORE"),
+    ],
+)
+def test_every_kernel_is_right_on_lesser_cpus(build: str, isa: str) -> None:
+    if "avx512f" not in cpu_flags():
+        pytest.skip("this CPU has no AVX-512")
+    found = results(build, "kernels", ONEDNN_MAX_CPU_ISA=isa)
+    check_kernels(found, build == "own" and "avx512_bf16" in cpu_flags())
+
+
+def test_every_kernel_is_right_and_layers_get_what_the_user_chose() -> None:
+    if "avx512_bf16" not in cpu_flags():
+        pytest.skip("this CPU has no AVX-512 BF16")
+    found = results("own", "layers")
+    layers = {name: found.pop(name) for name in ("auto", "both", "onednn", "packed", "torch")}
+    check_kernels(found, has_packed=True)
+    assert {name: case for name, case in layers.items() if case["error"] > 1} == {}
+    assert all(case["restored"] for case in layers.values())
+    assert {name: case["kernels"] for name, case in layers.items() if name != "auto"} == {
+        "both": ["onednn", "packed"],
+        "onednn": ["onednn"],
+        "packed": ["packed"],
+        "torch": ["torch"],
+    }
+    assert {name for name, case in layers.items() if case["measured"]} == {"auto", "both"}
+    assert {name for name, case in layers.items() if case["kept_bytes"]} == {"torch"}
