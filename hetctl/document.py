@@ -7,10 +7,11 @@ and given back, so each carries its kind, its schema version and who wrote it.
 
 import os
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from hetctl import __version__
 from hetctl.errors import HetctlError, UsageError
@@ -34,6 +35,25 @@ class Figure(Frozen):
     value: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     source: Source
     note: str = ""
+
+
+class FigureByRows(Frozen):
+    """A rate that depends on how many rows (tokens of the batch) share the work."""
+
+    rows: tuple[PositiveInt, ...] = Field(min_length=1)
+    """Rising."""
+    values: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...]
+    """One per entry of ``rows``."""
+    source: Source
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _is_a_table(self) -> Self:
+        if len(self.rows) != len(self.values):
+            raise ValueError(f"{len(self.rows)} rows have {len(self.values)} values")
+        if any(a >= b for a, b in pairwise(self.rows)):
+            raise ValueError("rows must rise")
+        return self
 
 
 class Document(Frozen):

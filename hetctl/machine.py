@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from hetctl.document import Document, Figure, Frozen
+from hetctl.document import Document, Figure, FigureByRows, Frozen
 
 
 class PcieLink(Frozen):
@@ -59,6 +59,16 @@ class Gpu(Frozen):
     memory_read_bytes_per_s: Figure | None = None
     matmul_bf16_flops: Figure | None = None
     host_to_device_bytes_per_s: Figure | None = None
+    device_to_device_bytes_per_s: Figure | None = None
+    """To a peer on the same host: NVLink, or PCIe."""
+    weight_read_bytes_per_s_by_rows: FigureByRows | None = None
+    """Weights that a bf16 GEMM reads; without it, shares of ``memory_read_bytes_per_s``."""
+    uva_read_bytes_per_s_by_rows: FigureByRows | None = None
+    """The same with the weights in pinned host memory (vLLM's UVA offloading)."""
+    attention_read_bytes_per_s: Figure | None = None
+    """KV cache that decode attention reads."""
+    layer_overhead_s: Figure | None = None
+    """Launches and norms of one layer, whatever its size; with CUDA graphs."""
 
 
 class Core(Frozen):
@@ -89,6 +99,14 @@ class NumaNode(Frozen):
     """All CPUs of the node, usable by this process or not; None where not known."""
     memory_read_bytes_per_s: Figure | None = None
     matmul_bf16_flops: Figure | None = None
+    weight_read_bytes_per_s_by_rows: FigureByRows | None = None
+    """Weights that a bf16 GEMM on all of the node's cores reads, up to the rows where
+    computing is what costs; without it, shares of ``memory_read_bytes_per_s``."""
+    attention_read_bytes_per_s: Figure | None = None
+    layer_overhead_s: Figure | None = None
+    hop_latency_s: Figure | None = None
+    """A pipeline hand-over between this node and a GPU, without the bytes."""
+    hop_bytes_per_s: Figure | None = None
 
     @property
     def cpus(self) -> tuple[int, ...]:
