@@ -1,17 +1,83 @@
 """Which device runs which layers: the document that ``hetctl plan`` writes."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from hetctl.document import Document, Frozen, Source
 from hetctl.workload import Workload
 
-Strategy = Literal["gpu", "pipeline", "cpu"]
+Strategy = Literal[
+    "gpu",
+    "gpu-tp",
+    "uva",
+    "prefetch",
+    "pipeline",
+    "pipeline-uva",
+    "mixed-tp",
+    "cpu",
+]
+"""How a model runs:
+
+gpu           on one GPU, or several as pipeline stages
+gpu-tp        on several GPUs, each layer divided among them
+uva           on GPUs that read a part of the weights in place from host memory
+prefetch      on GPUs that some layers are copied to just before they run
+pipeline      on GPUs and CPUs as pipeline stages
+pipeline-uva  the same, with GPUs that also read weights from host memory
+mixed-tp      on GPUs and CPUs, each layer divided among them
+cpu           on one CPU rank, or several as pipeline stages
+"""
+
+LAUNCHABLE: frozenset[Strategy] = frozenset({"gpu", "gpu-tp", "uva", "prefetch", "pipeline", "cpu"})
+"""What ``hetctl serve`` can start; the others are shown for comparison and never chosen."""
+
+
+class UvaOffload(Frozen):
+    """vLLM's ``--offload-backend uva``: kernels read some weights over the host link."""
+
+    backend: Literal["uva"] = "uva"
+    gib_per_gpu: PositiveFloat
+
+
+class PrefetchOffload(Frozen):
+    """vLLM's ``--offload-backend prefetch``: of every group of layers, the last ones are
+    copied to a buffer on the GPU while the layers before them run."""
+
+    backend: Literal["prefetch"] = "prefetch"
+    group_size: PositiveInt
+    num_in_group: PositiveInt
+    prefetch_step: PositiveInt = 1
+
+    def offloads(self, layer: int) -> bool:
+        """Whether the stage's ``layer``-th layer is streamed (``offloader/prefetch.py``)."""
+        return layer % self.group_size >= self.group_size - self.num_in_group
+
+
+Offload = Annotated[UvaOffload | PrefetchOffload, Field(discriminator="backend")]
+
+
+class StepParts(Frozen):
+    """Where a rank's part of a decode step goes."""
+
+    weights_s: NonNegativeFloat = 0.0
+    """Reading weights where they are computed, or computing, where that takes longer."""
+    stream_s: NonNegativeFloat = 0.0
+    """Waiting for weights that come over the host link."""
+    attention_s: NonNegativeFloat = 0.0
+    """Reading the KV cache."""
+    transfer_s: NonNegativeFloat = 0.0
+    """Hand-overs to and from other ranks."""
+    overhead_s: NonNegativeFloat = 0.0
+    """Launches, norms and barriers."""
+
+    @property
+    def total_s(self) -> float:
+        return self.weights_s + self.stream_s + self.attention_s + self.transfer_s + self.overhead_s
 
 
 class RankPlan(Frozen):
-    """One rank (one worker process), one pipeline stage."""
+    """One rank (one worker process): a pipeline stage, or one share of it."""
 
     rank: NonNegativeInt
     device: str
@@ -23,16 +89,22 @@ class RankPlan(Frozen):
     cpus: tuple[NonNegativeInt, ...] = ()
     """Logical CPUs that a CPU rank's compute threads are pinned to."""
     weight_bytes: NonNegativeInt
+    """On the device, with the buffer of layers that are streamed to it."""
+    host_weight_bytes: NonNegativeInt = 0
+    """In pinned host memory, streamed to the device."""
     kv_cache_bytes: NonNegativeInt
     activation_bytes: NonNegativeInt = 0
+    cuda_graph_bytes: NonNegativeInt = 0
     framework_bytes: NonNegativeInt = 0
     """CUDA context and libraries, allocator slack, the Python process."""
     memory_limit_bytes: PositiveInt
     """What the rank may take on its device."""
     decode_step_s: NonNegativeFloat = 0.0
     """Predicted time of this rank in one decode step of the whole batch."""
+    decode_parts: StepParts = StepParts()
+    """The same, divided."""
     prefill_s: NonNegativeFloat = 0.0
-    """Predicted time of this rank for one prompt."""
+    """Predicted time of this rank in the steps that hold one prompt."""
     bound_by: Literal["memory", "compute"] = "memory"
 
     @property
@@ -42,7 +114,11 @@ class RankPlan(Frozen):
     @property
     def used_bytes(self) -> int:
         return (
-            self.weight_bytes + self.kv_cache_bytes + self.activation_bytes + self.framework_bytes
+            self.weight_bytes
+            + self.kv_cache_bytes
+            + self.activation_bytes
+            + self.cuda_graph_bytes
+            + self.framework_bytes
         )
 
 
@@ -59,15 +135,24 @@ class Prediction(Frozen):
     """The weakest source among the rates that the prediction rests on."""
 
 
-class Alternative(Frozen):
-    """A strategy that was considered and not chosen, or cannot run."""
+class RankedStrategy(Frozen):
+    """A strategy at its best on the machine, or why it cannot run there."""
 
     strategy: Strategy
+    name: str
+    """For people: ``GPU and CPU``, ``one GPU``."""
+    chosen: bool = False
+    launchable: bool = True
+    """Whether ``hetctl serve`` can start it."""
     feasible: bool
-    reason: str
-    """One sentence: why not, with the number that decides."""
+    verdict: str
+    """How it compares with the chosen one, or the number that makes it infeasible."""
+    bottleneck: str = ""
+    """One sentence: what a decode step is spent on."""
     split: tuple[NonNegativeInt, ...] = ()
     devices: tuple[str, ...] = ()
+    ranks: tuple[RankPlan, ...] = ()
+    offload: Offload | None = None
     prediction: Prediction | None = None
 
 
@@ -75,6 +160,7 @@ class Plan(Document):
     """A split of one model over the devices of one machine, and what it should give."""
 
     KIND: ClassVar[str] = "hetctl.plan"
+    VERSION: ClassVar[int] = 2
 
     model: str
     """Folder or hub id."""
@@ -84,6 +170,11 @@ class Plan(Document):
     workload: Workload
     strategy: Strategy
     ranks: tuple[RankPlan, ...]
+    """In vLLM's order: the shares of a stage follow one another."""
+    tensor_parallel_size: PositiveInt = 1
+    """Ranks that each stage is divided among."""
+    offload: Offload | None = None
+    """Weights that vLLM streams from host memory."""
     max_model_len: PositiveInt
     max_num_seqs: PositiveInt
     max_num_batched_tokens: PositiveInt = 2048
@@ -96,12 +187,14 @@ class Plan(Document):
     """Tokens that the smallest KV cache among the ranks holds."""
     prediction: Prediction
     explanation: tuple[str, ...] = ()
-    alternatives: tuple[Alternative, ...] = ()
+    ranking: tuple[RankedStrategy, ...] = ()
+    """Every strategy, the best first and the infeasible last. Memory is that of the context
+    planned for; the chosen one's ranks above have what room was left as KV cache."""
 
     @property
     def split(self) -> tuple[int, ...]:
         """Layers per stage, in pipeline order."""
-        return tuple(rank.num_layers for rank in self.ranks)
+        return tuple(rank.num_layers for rank in self.ranks[:: self.tensor_parallel_size])
 
     @property
     def devices(self) -> tuple[str, ...]:

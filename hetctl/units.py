@@ -11,6 +11,9 @@ GIB = 1024**3
 _BINARY = {"": 1, "k": KIB, "m": MIB, "g": GIB, "t": 1024**4}
 _SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(?:([kmgt])i?)?b?\s*$", re.IGNORECASE)
 
+_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+_DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(s|ms|us)?\s*$", re.IGNORECASE)
+
 
 def parse_size(text: str) -> int:
     """Bytes in a size such as ``12GiB``, ``12G``, ``512MB`` or ``1073741824``.
@@ -25,6 +28,19 @@ def parse_size(text: str) -> int:
         raise UsageError(f"{text!r} is not a size; write it like 12GiB, 512MiB or 1073741824.")
     number, prefix = match.groups()
     return int(float(number) * _BINARY[(prefix or "").lower()])
+
+
+def parse_duration(text: str) -> float:
+    """Seconds in a time such as ``2s``, ``80ms``, ``250us`` or ``1.5`` (seconds).
+
+    Raises:
+        UsageError: the text is not a time.
+    """
+    match = _DURATION.match(text)
+    if match is None:
+        raise UsageError(f"{text!r} is not a time; write it like 2s, 80ms or 1.5 (seconds).")
+    number, unit = match.groups()
+    return float(number) * _SECONDS[(unit or "s").lower()]
 
 
 def format_bytes(count: float) -> str:

@@ -65,7 +65,7 @@ class Configuration(Frozen):
     why: str
     """One sentence: why it is in the comparison."""
     plan: Plan | None = None
-    """None for a baseline that hetctl does not plan (vLLM's own weight offloading)."""
+    """None for a configuration that hetctl does not plan."""
     command: LaunchCommand
 
 
@@ -143,6 +143,7 @@ class Results(Document):
     """Everything that the reports are made from."""
 
     KIND: ClassVar[str] = "hetctl.results"
+    VERSION: ClassVar[int] = 2  # the plans in it are of version 2
 
     model: str
     environment: Environment

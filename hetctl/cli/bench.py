@@ -17,7 +17,7 @@ from hetctl.cli.vllm_args import ModelAndVllmArgs, model_and_vllm_args
 from hetctl.errors import EXIT_INTERRUPTED, UsageError
 
 if TYPE_CHECKING:
-    from hetctl.bench.baselines import Alone
+    from hetctl.bench.baselines import Baseline
     from hetctl.bench.compare import TimeLimits
     from hetctl.bench.results import Configuration, Load, Results, Skipped
     from hetctl.bench.server import ServerFactory
@@ -45,10 +45,14 @@ def bench(
         bool, typer.Option("--compare", help="Measure the baselines that can run here, too.")
     ] = False,
     split: options.Split = "auto",
+    strategy: options.Strategy = "auto",
     devices: options.Devices = None,
     cpu_ranks: options.CpuRanks = None,
     gpu_memory: options.GpuMemory = None,
     dtype: options.Dtype = "auto",
+    objective: options.Objective = "throughput",
+    ttft: options.Ttft = None,
+    tpot: options.Tpot = None,
     max_model_len: options.MaxModelLen = None,
     concurrency: options.Concurrency = options.DEFAULT_CONCURRENCY,
     input_len: options.InputLen = options.DEFAULT_INPUT_LEN,
@@ -102,6 +106,10 @@ def bench(
     inputs = options.inputs_from_options(
         model,
         split=split,
+        strategy=strategy,
+        objective=objective,
+        ttft=ttft,
+        tpot=tpot,
         devices=devices,
         cpu_ranks=cpu_ranks,
         gpu_memory=gpu_memory,
@@ -128,23 +136,20 @@ def _prepare(
     from hetctl.bench.baselines import Planning, baselines, plan_configuration
     from hetctl.bench.results import Configuration, Skipped
     from hetctl.cli.activity import activity
-    from hetctl.launch.command import gpu_only_command, launch_command
+    from hetctl.launch.command import launch_command
     from hetctl.launch.port import free_port
     from hetctl.launch.preflight import prepare_runtime
     from hetctl.launch.server import Server
 
     host, port = "127.0.0.1", free_port()
     planning = Planning(
-        plan_alone=partial(_plan_alone, inputs),
+        plan_baseline=partial(_plan_baseline, inputs),
         command=lambda plan, args: launch_command(
-            plan, host=host, port=port, extra_args=(*args, *vllm_args)
-        ),
-        offload_command=lambda plan, args: gpu_only_command(
             plan, host=host, port=port, extra_args=(*args, *vllm_args)
         ),
     )
     plan = inputs.plan()
-    others = baselines(plan, inputs.machine, inputs.spec, planning) if compare else []
+    others = baselines(plan, inputs.machine, planning) if compare else []
     configurations = (
         plan_configuration(plan, planning),
         *(entry for entry in others if isinstance(entry, Configuration)),
@@ -161,15 +166,19 @@ def _prepare(
     )
 
 
-def _plan_alone(inputs: options.PlanInputs, kind: "Alone") -> "Plan":
-    """The same model and load on one rank of a kind."""
-    device = "cpu" if kind == "cpu" else "cuda:0"
-    request = replace(
-        inputs.request,
-        split="none",
-        devices=(device,),
-        cpu_ranks=1 if kind == "cpu" else 0,
-    )
+def _plan_baseline(inputs: options.PlanInputs, kind: "Baseline") -> "Plan":
+    """The same model and load on one rank of a kind, or by one strategy."""
+    request = inputs.request
+    if kind in ("gpu", "cpu"):
+        request = replace(
+            request,
+            split="none",
+            strategy="auto",
+            devices=("cpu",) if kind == "cpu" else ("cuda:0",),
+            cpu_ranks=1 if kind == "cpu" else 0,
+        )
+    else:
+        request = replace(request, split="auto", strategy=kind)
     return replace(inputs, request=request).plan()
 
 

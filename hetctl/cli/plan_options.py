@@ -4,6 +4,7 @@ Each option is one ``Annotated`` type, so that the three commands cannot drift a
 :func:`inputs_from_options` is the one way from their values to what a plan is made of.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -69,13 +70,50 @@ Dtype = Annotated[
         rich_help_panel=_SPLIT,
     ),
 ]
-MachineFile = Annotated[
-    Path | None,
+MachineChoice = Annotated[
+    str | None,
     typer.Option(
         "--machine",
-        metavar="FILE",
-        help="Plan for the machine that `hetctl probe --save` wrote (default: this one).",
+        metavar="NAME|FILE",
+        help="Plan for a machine by name, such as rtx4090-ddr5, or for the one that "
+        "`hetctl probe --save` wrote (default: this one).",
         rich_help_panel=_SPLIT,
+    ),
+]
+Strategy = Annotated[
+    str,
+    typer.Option(
+        "--strategy",
+        metavar="NAME",
+        help="auto, or one of gpu, gpu-tp, uva, prefetch, pipeline, cpu.",
+        rich_help_panel=_SPLIT,
+    ),
+]
+Objective = Annotated[
+    str,
+    typer.Option(
+        "--objective",
+        metavar="NAME",
+        help="throughput of all requests, or latency of a request that runs alone.",
+        rich_help_panel=_LOAD,
+    ),
+]
+Ttft = Annotated[
+    str | None,
+    typer.Option(
+        "--ttft",
+        metavar="TIME",
+        help="Most time to the first token, such as 2s or 500ms.",
+        rich_help_panel=_LOAD,
+    ),
+]
+Tpot = Annotated[
+    str | None,
+    typer.Option(
+        "--tpot",
+        metavar="TIME",
+        help="Most time from one token to the next, such as 80ms.",
+        rich_help_panel=_LOAD,
     ),
 ]
 MaxModelLen = Annotated[
@@ -153,7 +191,11 @@ def inputs_from_options(
     cpu_ranks: int | None = None,
     gpu_memory: str | None = None,
     dtype: str = "auto",
-    machine: Path | None = None,
+    machine: str | None = None,
+    strategy: str = "auto",
+    objective: str = "throughput",
+    ttft: str | None = None,
+    tpot: str | None = None,
     max_model_len: int | None = None,
     concurrency: int = DEFAULT_CONCURRENCY,
     input_len: int = DEFAULT_INPUT_LEN,
@@ -165,8 +207,14 @@ def inputs_from_options(
         UsageError: an option is wrong, or the model or the machine file cannot be read.
     """
     from hetctl.model.config import read_model_spec
-    from hetctl.planner import PlanRequest, parse_devices, parse_split
-    from hetctl.units import parse_size
+    from hetctl.planner import (
+        PlanRequest,
+        parse_devices,
+        parse_goal,
+        parse_split,
+        parse_strategy,
+    )
+    from hetctl.units import parse_duration, parse_size
     from hetctl.workload import Workload
 
     # What can be wrong without looking at the model or the machine is told first.
@@ -175,6 +223,12 @@ def inputs_from_options(
         devices=None if devices is None else parse_devices(devices),
         cpu_ranks=cpu_ranks,
         gpu_memory_bytes=None if gpu_memory is None else parse_size(gpu_memory),
+        strategy=parse_strategy(strategy),
+        goal=parse_goal(
+            objective,
+            ttft_s=None if ttft is None else parse_duration(ttft),
+            tpot_s=None if tpot is None else parse_duration(tpot),
+        ),
     )
     workload = Workload(
         concurrency=concurrency,
@@ -186,14 +240,22 @@ def inputs_from_options(
     return PlanInputs(load_machine(machine), spec, workload, request)
 
 
-def load_machine(path: Path | None) -> "Machine":
-    """The machine of a saved file, or this one, with every rate filled in."""
+def load_machine(choice: str | None) -> "Machine":
+    """A machine by name, of a saved file, or this one, with every rate filled in.
+
+    Raises:
+        UsageError: neither a name nor a readable file; the known names are listed.
+    """
     from hetctl.profiles import with_rates
 
-    if path is not None:
+    if choice is None:
+        from hetctl.probe.machine import probe_machine
+
+        return with_rates(probe_machine())
+    if Path(choice).is_file() or os.sep in choice or choice.endswith(".json"):
         from hetctl.machine import Machine
 
-        return with_rates(Machine.load(path))
-    from hetctl.probe.machine import probe_machine
+        return with_rates(Machine.load(Path(choice)))
+    from hetctl.profiles.machines import load_named_machine
 
-    return with_rates(probe_machine())
+    return with_rates(load_named_machine(choice))

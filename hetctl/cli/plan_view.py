@@ -4,20 +4,23 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hetctl.plan import Alternative, Plan, Prediction, RankPlan
+from hetctl.plan import Plan, Prediction, RankedStrategy, RankPlan
 from hetctl.probe.cpu_list import format_cpu_list
 from hetctl.units import format_bytes, format_duration
 
 _BAR_CELLS = 8
+_SMALL_BAR_CELLS = 4
+_MOST_BARS = 3
 _NEARLY_FULL = 0.95
 
 
 def plan_view(plan: Plan) -> Group:
-    """Title, ranks, prediction, reasons and alternatives."""
+    """Title, ranks, prediction, reasons and all strategies."""
     parts: list[RenderableType] = [_title(plan), _ranks(plan), _prediction(plan), Text()]
     parts += [_bullet(sentence) for sentence in plan.explanation]
-    if plan.alternatives:
-        parts += [Text(), _alternatives(plan.alternatives)]
+    if len(plan.ranking) > 1:
+        parts += [Text(), _ranking(plan.ranking)]
+        parts += [_cannot_run(entry) for entry in plan.ranking if not entry.feasible]
     return Group(*parts)
 
 
@@ -66,14 +69,15 @@ def _layers(rank: RankPlan) -> str:
 
 
 def _memory(rank: RankPlan) -> Text:
+    bar = _bar(rank, _BAR_CELLS)
+    return bar.append(f" {_of(rank.used_bytes, rank.memory_limit_bytes)}")
+
+
+def _bar(rank: RankPlan, cells: int) -> Text:
     share = min(1.0, rank.used_bytes / rank.memory_limit_bytes)
-    filled = round(share * _BAR_CELLS)
+    filled = round(share * cells)
     style = "yellow" if share > _NEARLY_FULL else "green"
-    return Text.assemble(
-        ("█" * filled, style),
-        ("░" * (_BAR_CELLS - filled), "dim"),
-        f" {_of(rank.used_bytes, rank.memory_limit_bytes)}",
-    )
+    return Text.assemble(("█" * filled, style), ("░" * (cells - filled), "dim"))
 
 
 def _of(used: int, limit: int) -> str:
@@ -108,18 +112,48 @@ def _bullet(sentence: str) -> Table:
     return grid
 
 
-def _alternatives(found: tuple[Alternative, ...]) -> Table:
+def _ranking(found: tuple[RankedStrategy, ...]) -> Table:
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
-    table.add_column("instead")
-    table.add_column("tokens/s", justify="right", no_wrap=True)
-    table.add_column("why not")
-    for item in found:
-        speed = item.prediction
-        name, _, why = item.reason.partition(": ")
+    table.add_column("", no_wrap=True)
+    table.add_column("strategy")
+    table.add_column("layers", no_wrap=True)
+    for name in ("tokens/s", "TTFT", "TPOT"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("memory", no_wrap=True)
+    for entry in found:
+        speed = entry.prediction
+        if speed is None:
+            continue
         table.add_row(
-            name,
-            _throughput(speed) if speed else "-",
-            why,
-            style="" if item.feasible else "dim",
+            "*" if entry.chosen else "",
+            entry.name if entry.launchable else f"{entry.name} (serve cannot start it yet)",
+            _split(entry.split),
+            _throughput(speed),
+            format_duration(speed.ttft_s),
+            format_duration(speed.tpot_s),
+            _bars(entry.ranks),
+            style="bold" if entry.chosen else ("" if entry.launchable else "dim"),
         )
     return table
+
+
+def _split(split: tuple[int, ...]) -> str:
+    """``8+24``, or how many stages where they are many."""
+    return "+".join(map(str, split)) if len(split) <= _MOST_BARS else f"{len(split)} stages"
+
+
+def _bars(ranks: tuple[RankPlan, ...]) -> Text:
+    """How full each device is, in order."""
+    text = Text()
+    for rank in ranks[:_MOST_BARS]:
+        text.append_text(_bar(rank, _SMALL_BAR_CELLS))
+        text.append(" ")
+    if len(ranks) > _MOST_BARS:
+        text.append(f"+{len(ranks) - _MOST_BARS}")
+    return text
+
+
+def _cannot_run(entry: RankedStrategy) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_row(Text("-"), Text(f"Not {entry.name}: {entry.verdict}."), style="dim")
+    return grid

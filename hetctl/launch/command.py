@@ -7,9 +7,10 @@ from itertools import pairwise
 
 from hetctl.document import Frozen
 from hetctl.errors import UsageError
+from hetctl.launch.offload import offload_arguments
 from hetctl.launch.p2p import P2P
 from hetctl.launch.rank_map import rank_map_of
-from hetctl.plan import Plan
+from hetctl.plan import LAUNCHABLE, Plan
 from vllm_hetero import env
 
 CPU = "cpu"
@@ -22,8 +23,11 @@ _OWN_OPTIONS = {
     "-pp": "--split",
     "--max-model-len": "hetctl's --max-model-len",
     "--dtype": "hetctl's --dtype",
-    "--tensor-parallel-size": "--split, which makes pipeline stages",
-    "-tp": "--split, which makes pipeline stages",
+    "--tensor-parallel-size": "--strategy gpu-tp, or --split, which makes pipeline stages",
+    "-tp": "--strategy gpu-tp, or --split, which makes pipeline stages",
+    "--offload-backend": "--strategy uva or --strategy prefetch",
+    "--cpu-offload-gb": "--strategy uva",
+    "--offload-group-size": "--strategy prefetch",
     "--data-parallel-size": "one server for each copy of the model",
     "-dp": "one server for each copy of the model",
     "--uds": "hetctl's --host and --port",
@@ -74,31 +78,18 @@ def launch_command(
         p2p: How pipeline stages pass activations where one of them is a CPU rank.
 
     Raises:
-        UsageError: ``extra_args`` name an option that hetctl itself must know.
+        UsageError: ``extra_args`` name an option that hetctl itself must know, or the plan
+            is of a strategy that cannot be started.
     """
     _refuse_own_options(extra_args)
+    if plan.strategy not in LAUNCHABLE:
+        raise UsageError(
+            f"The plan's strategy {plan.strategy} cannot be started yet; "
+            f"take one of {', '.join(sorted(LAUNCHABLE))}."
+        )
     return LaunchCommand(
         argv=_serve(plan.model, _engine_arguments(plan), host, port, extra_args),
         env=_environment(plan, p2p),
-        host=host,
-        port=port,
-        model_name=_served_name(plan.model, extra_args),
-    )
-
-
-def gpu_only_command(
-    plan: Plan, *, host: str, port: int, extra_args: Sequence[str] = ()
-) -> LaunchCommand:
-    """Plain vLLM on the GPUs of ``plan``, without its CPU ranks and their layers.
-
-    What ``extra_args`` add (offloading, say) must make the model fit. vLLM 0.26's V2 model
-    runner takes the options for offloading and does not act on them, so this one is V1.
-    """
-    gpus = [device for device in plan.devices if device != CPU]
-    arguments = _engine_arguments(plan) | {"--pipeline-parallel-size": str(len(gpus))}
-    return LaunchCommand(
-        argv=_serve(plan.model, arguments, host, port, extra_args),
-        env=_visible_devices(gpus) | {"VLLM_USE_V2_MODEL_RUNNER": "0"},
         host=host,
         port=port,
         model_name=_served_name(plan.model, extra_args),
@@ -126,16 +117,20 @@ def _engine_arguments(plan: Plan) -> dict[str, str]:
         "--max-model-len": str(plan.max_model_len),
         "--max-num-seqs": str(plan.max_num_seqs),
         "--max-num-batched-tokens": str(plan.max_num_batched_tokens),
-        "--pipeline-parallel-size": str(len(plan.ranks)),
+        "--pipeline-parallel-size": str(len(plan.split)),
         "--block-size": str(plan.block_size),
     }
     if plan.gpu_memory_utilization is not None:
         arguments["--gpu-memory-utilization"] = f"{plan.gpu_memory_utilization:.4f}"
+    if plan.tensor_parallel_size > 1:
+        arguments["--tensor-parallel-size"] = str(plan.tensor_parallel_size)
+    if plan.offload is not None:
+        arguments |= offload_arguments(plan.offload)
     return arguments
 
 
 def _environment(plan: Plan, p2p: P2P) -> dict[str, str]:
-    """Which devices the server sees and, with CPU ranks, the rank map."""
+    """Which devices the server sees, how it divides layers and, with CPU ranks, the rank map."""
     gpus = [device for device in plan.devices if device != CPU]
     environment = _visible_devices(gpus)
     if len(gpus) < len(plan.ranks):
@@ -143,8 +138,11 @@ def _environment(plan: Plan, p2p: P2P) -> dict[str, str]:
         environment[env.RANK_MAP] = rank_map_of(plan).to_json()
         if p2p != P2P.SHM:
             environment[env.HOP] = p2p
-    elif len(gpus) > 1:
+    elif len(plan.split) > 1:
         environment["VLLM_PP_LAYER_PARTITION"] = ",".join(map(str, plan.split))
+    if plan.offload is not None:
+        # The V2 model runner of vLLM 0.26 takes the options and does not act on them.
+        environment["VLLM_USE_V2_MODEL_RUNNER"] = "0"
     return environment
 
 

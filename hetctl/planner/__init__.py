@@ -13,7 +13,16 @@
                      +-> planning (context, ranks, explanation, misfit)   the plan
 """
 
+from hetctl.planner.objective import Goal, parse_goal
 from hetctl.planner.planning import make_plan
-from hetctl.planner.request import PlanRequest, parse_devices, parse_split
+from hetctl.planner.request import PlanRequest, parse_devices, parse_split, parse_strategy
 
-__all__ = ["PlanRequest", "make_plan", "parse_devices", "parse_split"]
+__all__ = [
+    "Goal",
+    "PlanRequest",
+    "make_plan",
+    "parse_devices",
+    "parse_goal",
+    "parse_split",
+    "parse_strategy",
+]

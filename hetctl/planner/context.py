@@ -62,7 +62,7 @@ def longest_context(placement: Placement, limit: int) -> int:
     def fits(length: int) -> bool:
         longer = MemoryModel.of(memory.spec, replace(memory.serving, max_model_len=length))
         return all(
-            _needed(longer, stage) <= room
+            stage.needed(longer) <= room
             for stage, room in zip(placement.stages, rooms, strict=True)
         )
 
@@ -85,7 +85,7 @@ def fullest_device(placement: Placement) -> Device:
     """The device that takes the largest share of its limit."""
 
     def share(stage: PlacedStage) -> float:
-        return _needed(placement.memory, stage) / stage.device.memory_limit_bytes
+        return stage.needed(placement.memory) / stage.device.memory_limit_bytes
 
     return max(placement.stages, key=share).device
 
@@ -94,8 +94,4 @@ def _room(placement: Placement, stage: PlacedStage) -> int:
     limit = stage.device.memory_limit_bytes
     if stage.device.kind == "cuda":
         return limit
-    return (_needed(placement.memory, stage) + limit) // 2
-
-
-def _needed(memory: MemoryModel, stage: PlacedStage) -> int:
-    return memory.needed(stage.device, stage.first, stage.end)
+    return (stage.needed(placement.memory) + limit) // 2

@@ -1,174 +1,175 @@
-"""How long a stage takes: a roofline per layer, plus launches and hops. In seconds.
+"""How long a stage takes for one step: reading or computing, attention, overhead, hops.
 
-The planner minimises the objective, the time per output token at the workload's
-concurrency with the prefill's share::
+Per layer, in seconds::
 
-    decode step of the whole batch + concurrency x prefill of one prompt / output length
+    max(weights read / rate by rows, FLOP / matrix rate)
+    + KV cache read / attention's rate + attention's FLOP over the prompt / matrix rate
+    + a fixed overhead
 
-In a closed loop of C requests, each request sees O decode steps, its own prefill and
-those of the C - 1 others. All requests step together, and a mixed pipeline alternates
-(one stage works while the others wait), so the times of the stages add up. Then
-``concurrency / objective`` is the throughput.
+All requests step together, and a mixed pipeline alternates (one stage works while the
+others wait), so the times of the stages add up.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from hetctl.model.spec import DTYPE_BYTES, LayerSpec, ModelSpec
-from hetctl.planner.device import Device, Kind
-from hetctl.workload import Workload
-
-# Share of the memory rate that decode kernels reach. CUDA: an 8B model in bfloat16 steps
-# in 5.1 ms on an H200 with CUDA graphs, 3.7 ms of it at 0.85 of 4.8 TB/s. CPU: 65 to 82 GB/s in
-# GEMMs of 1 to 8 rows where plain reads run at 87 to 96 GB/s (oneDNN, a Xeon with AMX).
-_READ_EFFICIENCY: dict[Kind, float] = {"cuda": 0.85, "cpu": 0.8}
-
-# Share of the matrix rate that a prefill reaches. CUDA: prefills of dense models reach half to
-# two thirds of the datasheet. CPU: 2.5 TFLOP/s in a whole stage where a GEMM alone does
-# 2.5 to 4.4 (same Xeon).
-_MATMUL_EFFICIENCY: dict[Kind, float] = {"cuda": 0.55, "cpu": 0.8}
-
-# Kernel launches, norms and barriers of a layer, whatever its size. CUDA: 5.1 ms per step less
-# the reads and the engine's share, over 32 layers of graph replay. CPU: about ten
-# parallel regions of 15 us.
-_LAYER_OVERHEAD_S: dict[Kind, float] = {"cuda": 20e-6, "cpu": 150e-6}
-
-# To hand activations over: a copy of 8 KB with synchronisation takes 15 to 19 us either way
-# (H200, PCIe 5); a CPU rank goes through Gloo's loopback sockets and wakes a thread.
-_HOP_LATENCY_S: dict[Kind, float] = {"cuda": 17e-6, "cpu": 60e-6}
-
-# Scheduling, sampling and detokenising, between the steps: 5.1, 6.5, 9.1 ms per step at 1, 8, 64
-# sequences on an H200, less the above.
-_STEP_OVERHEAD_S = 0.7e-3
-_STEP_OVERHEAD_PER_SEQUENCE_S = 50e-6
+from hetctl.planner.rates import KernelRates
+from hetctl.planner.steps import Step, Steps
 
 # vLLM hands over the hidden state and the residual (IntermediateTensors of its models).
 _TENSORS_PER_HOP = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Roofline:
-    """Time of some work on a device: the longer of reading and computing, and a floor."""
+class LayerTime:
+    """Where one layer's part of a step goes, in seconds."""
 
     read_s: float
+    """Reading the weights."""
     compute_s: float
-    overhead_s: float = 0.0
+    """Multiplying by them; the longer of the two counts."""
+    attention_s: float
+    overhead_s: float
+    transfer_s: float = 0.0
+    """All-reduces of a tensor-parallel group."""
+
+    @property
+    def weights_s(self) -> float:
+        return max(self.read_s, self.compute_s)
 
     @property
     def total_s(self) -> float:
-        return max(self.read_s, self.compute_s) + self.overhead_s
+        return self.weights_s + self.attention_s + self.overhead_s + self.transfer_s
+
+
+@dataclass(frozen=True, slots=True)
+class StepCost:
+    """One kind of step on one device: any stage's time from differences."""
+
+    step: Step
+    layers: tuple[LayerTime, ...]
+    sums_s: tuple[float, ...]
+    """Prefix sums of the layers' totals, one entry more than there are layers."""
+    head: LayerTime
+    """The output head, on the last stage."""
+    hop_s: float
+    """This side of one hand-over."""
+
+    @property
+    def edges_s(self) -> tuple[float, float, float, float]:
+        """Head and hops of a stage: index ``first + 2 * last``."""
+        hop, head = self.hop_s, self.head.total_s
+        return (2 * hop, hop, hop + head, head)
 
 
 @dataclass(frozen=True, slots=True)
 class CostModel:
-    """Times of any stage on one device. Tuples over layers are prefix sums."""
+    """Times of any stage on one kind of device, for each kind of step."""
 
-    decode_s: tuple[float, ...]
-    prefill_s: tuple[float, ...]
-    objective_s: tuple[float, ...]
-    edge_decode_s: tuple[float, float, float, float]
-    """Head and hops of a stage: index ``first + 2 * last``."""
-    edge_prefill_s: tuple[float, float, float, float]
-    edge_objective_s: tuple[float, float, float, float]
-    read_s: tuple[float, ...]
-    compute_s: tuple[float, ...]
+    decode: StepCost
+    mixed: StepCost
+    background: StepCost
+    objective_sums: tuple[float, ...]
+    """Prefix sums of what the layers add to the time per output token."""
+    objective_edges: tuple[float, float, float, float]
+    """The same for head and hops: index ``first + 2 * last``."""
 
 
-def cost_model(spec: ModelSpec, workload: Workload, device: Device) -> CostModel:
-    """Times of ``spec`` on ``device`` under ``workload``."""
-    kinds: dict[LayerSpec, tuple[Roofline, Roofline]] = {}
-    decode, prefill = [], []
-    for layer in spec.layers:
-        if layer not in kinds:
-            kinds[layer] = (
-                _decode_layer(layer, spec, workload, device),
-                _prefill_layer(layer, spec, workload, device),
-            )
-        decode.append(kinds[layer][0])
-        prefill.append(kinds[layer][1])
-    share = workload.concurrency / workload.output_len
-    edges = [_edge(spec, workload, device, bool(i & 1), bool(i & 2)) for i in range(4)]
+AllReduce = Callable[[float], float]
+"""Seconds that one all-reduce takes, by its bytes."""
+
+
+def cost_model(
+    spec: ModelSpec, rates: KernelRates, steps: Steps, all_reduce: AllReduce | None = None
+) -> CostModel:
+    """Times of ``spec`` on a device of ``rates`` under a load's ``steps``.
+
+    Args:
+        all_reduce: Of the tensor-parallel group that ``spec`` is one rank's share in.
+    """
+    decode = step_cost(spec, rates, steps.decode, all_reduce)
+    mixed = step_cost(spec, rates, steps.mixed, all_reduce)
+    background = step_cost(spec, rates, steps.background, all_reduce)
+    middle, first, last, only = map(
+        steps.per_token_s, decode.edges_s, mixed.edges_s, background.edges_s
+    )
     return CostModel(
-        decode_s=_sums([cost.total_s for cost in decode]),
-        prefill_s=_sums([cost.total_s for cost in prefill]),
-        objective_s=_sums(
-            [d.total_s + share * p.total_s for d, p in zip(decode, prefill, strict=True)]
+        decode=decode,
+        mixed=mixed,
+        background=background,
+        objective_sums=tuple(
+            map(steps.per_token_s, decode.sums_s, mixed.sums_s, background.sums_s)
         ),
-        edge_decode_s=_four([edge[0] for edge in edges]),
-        edge_prefill_s=_four([edge[1] for edge in edges]),
-        edge_objective_s=_four([edge[0] + share * edge[1] for edge in edges]),
-        read_s=_sums([cost.read_s for cost in decode]),
-        compute_s=_sums([cost.compute_s for cost in decode]),
+        objective_edges=(middle, first, last, only),
     )
 
 
-def step_overhead_s(workload: Workload) -> float:
-    """The engine's own time between two steps, on no rank's account."""
-    return _STEP_OVERHEAD_S + workload.concurrency * _STEP_OVERHEAD_PER_SEQUENCE_S
+def step_cost(
+    spec: ModelSpec, rates: KernelRates, step: Step, all_reduce: AllReduce | None = None
+) -> StepCost:
+    """Times of ``spec`` on a device of ``rates`` in one ``step``."""
+    kinds = {layer: layer_time(layer, spec, rates, step) for layer in set(spec.layers)}
+    state = step.rows * spec.hidden_size * DTYPE_BYTES[spec.dtype]
+    if all_reduce is not None and step.rows:
+        # After attention and after the MLP.
+        shared = 2 * all_reduce(state)
+        kinds = {layer: replace(time, transfer_s=shared) for layer, time in kinds.items()}
+    layers = tuple(kinds[layer] for layer in spec.layers)
+    size = _TENSORS_PER_HOP * state
+    return StepCost(
+        step=step,
+        layers=layers,
+        sums_s=tuple(accumulate((layer.total_s for layer in layers), initial=0.0)),
+        head=_head_time(spec, rates, step),
+        hop_s=rates.hop_latency_s + size / rates.hop_bytes_per_s if step.rows else 0.0,
+    )
 
 
-def decode_weight_bytes(layer: LayerSpec, sequences: int) -> float:
-    """Bytes of weights read in one step of ``sequences`` sequences.
+def layer_time(layer: LayerSpec, spec: ModelSpec, rates: KernelRates, step: Step) -> LayerTime:
+    """One layer in one step; nothing where the step has no rows."""
+    if not step.rows:
+        return LayerTime(0.0, 0.0, 0.0, 0.0)
+    visible = _visible(layer, step.decode_context)
+    kv_bytes = step.decoding * visible * layer.kv_bytes_per_token
+    seen = _visible(layer, step.prompt_context)
+    prompt_flops = step.prompt_tokens * _attention_flops(spec, seen)
+    return LayerTime(
+        read_s=sum(size / rates.weight_read.at(rows) for size, rows in weight_reads(layer, step)),
+        compute_s=step.rows * layer.flops_per_token / rates.matmul_flops,
+        attention_s=kv_bytes / rates.attention_read_bytes_per_s + prompt_flops / rates.matmul_flops,
+        overhead_s=rates.layer_overhead_s,
+    )
 
-    With experts, tokens that choose k of E independently leave an expert untouched with
-    probability (1 - k/E)^sequences; the rest is read.
+
+def weight_reads(layer: LayerSpec, step: Step) -> list[tuple[float, float]]:
+    """``(bytes, rows that share them)`` of the GEMMs of a layer.
+
+    With experts, rows that choose k of E independently leave an expert untouched with
+    probability (1 - k/E)^rows; each of the others is read for its share of the rows.
     """
     experts, used = layer.experts, layer.experts_per_token
     if not experts or used >= experts:
-        return float(layer.weight_bytes)
+        return [(float(layer.weight_bytes), float(step.rows))]
     per_expert = (layer.weight_bytes - layer.decode_weight_bytes) / (experts - used)
-    touched = experts * (1 - (1 - used / experts) ** sequences)
-    return layer.weight_bytes - (experts - touched) * per_expert
+    touched = experts * (1 - (1 - used / experts) ** step.rows)
+    always = layer.weight_bytes - experts * per_expert
+    routed = (touched * per_expert, max(1.0, step.rows * used / touched))
+    return [(always, float(step.rows)), routed] if always > 0 else [routed]
 
 
-def _decode_layer(
-    layer: LayerSpec, spec: ModelSpec, workload: Workload, device: Device
-) -> Roofline:
-    sequences = workload.concurrency
-    context = _visible(layer, workload.input_len + workload.output_len / 2)
-    read = decode_weight_bytes(layer, sequences)
-    read += sequences * context * layer.kv_bytes_per_token
-    flops = sequences * (layer.flops_per_token + _attention_flops(spec, context))
-    return _roofline(device, read, flops, _LAYER_OVERHEAD_S[device.kind])
+def weight_bytes_read(layer: LayerSpec, step: Step) -> float:
+    """Bytes of a layer's weights that one step reads."""
+    return sum(size for size, _ in weight_reads(layer, step))
 
 
-def _prefill_layer(
-    layer: LayerSpec, spec: ModelSpec, workload: Workload, device: Device
-) -> Roofline:
-    tokens = workload.input_len
-    # Each token sees half of the prompt on average (causal mask).
-    context = _visible(layer, tokens / 2)
-    read = decode_weight_bytes(layer, tokens)
-    flops = tokens * (layer.flops_per_token + _attention_flops(spec, context))
-    return _roofline(device, read, flops, _LAYER_OVERHEAD_S[device.kind])
-
-
-def _edge(
-    spec: ModelSpec, workload: Workload, device: Device, first: bool, last: bool
-) -> tuple[float, float]:
-    """Decode and prefill time of what a stage does besides its layers."""
-    hops = (not first) + (not last)
-    decode = hops * _hop_s(spec, device, workload.concurrency)
-    prefill = hops * _hop_s(spec, device, workload.input_len)
-    if last:
-        flops = 2.0 * spec.vocab_size * spec.hidden_size
-        decode += _roofline(device, spec.head_bytes, workload.concurrency * flops).total_s
-        prefill += _roofline(device, spec.head_bytes, flops).total_s
-    return decode, prefill
-
-
-def _hop_s(spec: ModelSpec, device: Device, tokens: int) -> float:
-    """One side of a hand-over: a boundary costs its sender's and its receiver's."""
-    size = _TENSORS_PER_HOP * tokens * spec.hidden_size * DTYPE_BYTES[spec.dtype]
-    return _HOP_LATENCY_S[device.kind] + size / device.link_bytes_per_s
-
-
-def _roofline(device: Device, read: float, flops: float, overhead_s: float = 0.0) -> Roofline:
-    return Roofline(
-        read_s=read / (device.memory_read_bytes_per_s * _READ_EFFICIENCY[device.kind]),
-        compute_s=flops / (device.matmul_flops * _MATMUL_EFFICIENCY[device.kind]),
-        overhead_s=overhead_s,
-    )
+def _head_time(spec: ModelSpec, rates: KernelRates, step: Step) -> LayerTime:
+    if not step.rows:
+        return LayerTime(0.0, 0.0, 0.0, 0.0)
+    flops = 2.0 * spec.head_bytes / DTYPE_BYTES[spec.dtype] * step.sampled
+    read = spec.head_bytes / rates.weight_read.at(step.sampled)
+    return LayerTime(read, flops / rates.matmul_flops, 0.0, 0.0)
 
 
 def _visible(layer: LayerSpec, context: float) -> float:
@@ -178,12 +179,3 @@ def _visible(layer: LayerSpec, context: float) -> float:
 def _attention_flops(spec: ModelSpec, context: float) -> float:
     """Scores and weighted sum: two multiply-adds per head, channel and visible token."""
     return 4.0 * spec.attention_heads * spec.head_dim * context
-
-
-def _sums(values: list[float]) -> tuple[float, ...]:
-    return tuple(accumulate(values, initial=0.0))
-
-
-def _four(values: list[float]) -> tuple[float, float, float, float]:
-    middle, first, last, only = values
-    return middle, first, last, only

@@ -8,6 +8,7 @@ from hetctl.document import Figure, Source
 from hetctl.errors import UsageError
 from hetctl.machine import Core, Gpu, Machine, NumaNode
 from hetctl.model.spec import Dtype
+from hetctl.planner.rates import KernelRates, gpu_rates, node_rates
 from hetctl.planner.request import PlanRequest
 from hetctl.units import GIB
 
@@ -31,10 +32,6 @@ _MATMUL_SHARE: dict[Kind, dict[Dtype, float]] = {
     "cpu": {"bfloat16": 1.0, "float16": 1.0, "float32": 1 / 4},
 }
 
-# Gloo over loopback TCP between two processes of one host (design estimate; a memcpy on
-# either side bounds it).
-_CPU_LINK_BYTES_PER_S = 2e9
-
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -43,27 +40,15 @@ class Device:
     name: str
     kind: Kind
     memory_limit_bytes: int
-    memory_read_bytes_per_s: float
-    matmul_flops: float
-    link_bytes_per_s: float
-    """Activations to and from the next stage."""
+    rates: KernelRates
+    """Devices of equal rates are equally fast."""
     numa_node: int | None = None
     cpus: tuple[int, ...] = ()
-    rates: Source = "measured"
+    source: Source = "measured"
     """The weakest source among the rates."""
     memory_total_bytes: int = 0
     label: str = ""
     """Name for people: ``cuda:0``, or ``cpu`` with its NUMA node."""
-
-    @property
-    def speed(self) -> tuple[object, ...]:
-        """What devices of the same speed have in common."""
-        return (
-            self.kind,
-            self.memory_read_bytes_per_s,
-            self.matmul_flops,
-            self.link_bytes_per_s,
-        )
 
 
 def gpu_device(gpu: Gpu, request: PlanRequest, dtype: Dtype) -> Device:
@@ -98,11 +83,9 @@ def gpu_device(gpu: Gpu, request: PlanRequest, dtype: Dtype) -> Device:
         memory_limit_bytes=max(
             1, min(int(total * request.gpu_memory_utilization), gpu.memory_free_bytes)
         ),
-        memory_read_bytes_per_s=read.value,
-        matmul_flops=matmul.value * _MATMUL_SHARE["cuda"][dtype],
-        link_bytes_per_s=link.value,
+        rates=gpu_rates(gpu, read, matmul, link).with_matmul_share(_MATMUL_SHARE["cuda"][dtype]),
         numa_node=None,
-        rates=weakest([read.source, matmul.source, link.source]),
+        source=weakest([read.source, matmul.source, link.source]),
         memory_total_bytes=gpu.memory_total_bytes,
         label=name,
     )
@@ -134,6 +117,11 @@ def cpu_devices(machine: Machine, ranks: int | None, dtype: Dtype) -> tuple[Devi
     )
 
 
+def streamable_bytes(machine: Machine) -> int:
+    """Host memory that vLLM may pin for weights, on all nodes together."""
+    return sum(max(0, node.memory_free_bytes - CPU_RESERVE_BYTES) for node in machine.numa_nodes)
+
+
 def usable_cores(machine: Machine) -> int:
     """Cores that CPU ranks may have in all: the most ranks that there can be."""
     return sum(len(_thread_cores(node, machine)) for node in machine.numa_nodes if node.cores)
@@ -151,13 +139,11 @@ def _cpu_device(node: NumaNode, cores: list[Core], ranks: int, dtype: Dtype) -> 
         name="cpu",
         kind="cpu",
         memory_limit_bytes=max(1, (node.memory_free_bytes - CPU_RESERVE_BYTES) // ranks),
-        memory_read_bytes_per_s=read.value * share,
-        matmul_flops=matmul.value * share * _MATMUL_SHARE["cpu"][dtype],
-        link_bytes_per_s=_CPU_LINK_BYTES_PER_S,
+        rates=node_rates(node, read, matmul, share).with_matmul_share(_MATMUL_SHARE["cpu"][dtype]),
         numa_node=node.id,
         # One thread per physical core: SMT siblings share the units that do the work.
         cpus=tuple(min(core.cpus) for core in cores),
-        rates=weakest([read.source, matmul.source]),
+        source=weakest([read.source, matmul.source]),
         memory_total_bytes=node.memory_total_bytes,
         label=f"cpu (node {node.id})",
     )

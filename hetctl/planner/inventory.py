@@ -5,7 +5,14 @@ from dataclasses import dataclass, replace
 from hetctl.errors import UsageError
 from hetctl.machine import Machine
 from hetctl.model.spec import ModelSpec
-from hetctl.planner.device import Device, Kind, cpu_devices, gpu_device, usable_cores
+from hetctl.planner.device import (
+    Device,
+    Kind,
+    cpu_devices,
+    gpu_device,
+    streamable_bytes,
+    usable_cores,
+)
 from hetctl.planner.request import PlanRequest
 from hetctl.units import format_bytes
 
@@ -17,10 +24,12 @@ class Inventory:
     Attributes:
         orders: Pipeline orders to consider, each of all devices.
         cpus_required: Every CPU rank must be used, as their number was asked for.
+        host_bytes: Host memory that weights may be streamed from.
     """
 
     orders: tuple[tuple[Device, ...], ...]
     cpus_required: bool = False
+    host_bytes: int = 0
 
     @property
     def gpu_orders(self) -> list[tuple[Device, ...]]:
@@ -70,7 +79,7 @@ def take_inventory(machine: Machine, spec: ModelSpec, request: PlanRequest) -> I
             "There is no device to run on: the machine has no GPU and no core that may be used, "
             "or the options rule all of them out."
         )
-    inventory = Inventory(tuple(orders), cpus_required=bool(request.cpu_ranks))
+    inventory = Inventory(tuple(orders), bool(request.cpu_ranks), streamable_bytes(machine))
     _check_stages(request, inventory)
     return inventory
 
@@ -92,7 +101,7 @@ def pipeline_orders(gpus: tuple[Device, ...], cpus: tuple[Device, ...]) -> list[
 
 
 def _orders_of_kind(devices: tuple[Device, ...]) -> list[tuple[Device, ...]]:
-    slow_first = sorted(devices, key=lambda device: device.memory_read_bytes_per_s)
+    slow_first = sorted(devices, key=lambda device: device.rates.weight_read.at(1))
     large_first = sorted(devices, key=lambda device: -device.memory_limit_bytes)
     return _unlike([devices, devices[::-1], tuple(slow_first), tuple(large_first)])
 
@@ -101,7 +110,7 @@ def _unlike(orders: list[tuple[Device, ...]]) -> list[tuple[Device, ...]]:
     """Each order once, where devices of the same speed and memory count as the same."""
     kept: dict[tuple[object, ...], tuple[Device, ...]] = {}
     for order in orders:
-        kept.setdefault(tuple((d.speed, d.memory_limit_bytes) for d in order), order)
+        kept.setdefault(tuple((d.kind, d.rates, d.memory_limit_bytes) for d in order), order)
     return list(kept.values())
 
 

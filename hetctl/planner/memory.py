@@ -7,13 +7,17 @@ from itertools import accumulate
 from hetctl.model.spec import LayerSpec, ModelSpec
 from hetctl.planner.device import Device, Kind
 from hetctl.planner.serving import Serving
-from hetctl.units import GIB, MIB
+from hetctl.units import MIB
 
-# What a worker takes besides tensors of the model. CUDA: context, cuBLAS workspaces and
-# loaded kernels 0.5 GiB, CUDA graphs of a decode batch about 0.5 GiB (vLLM's own log
-# lines "non-torch memory" and "Graph capturing" for 8B models). CPU: a worker process with
-# torch, its compiler and oneDNN's scratch memory.
-_FRAMEWORK_BYTES: dict[Kind, int] = {"cuda": 1 * GIB, "cpu": 1536 * MIB}
+# What a worker takes besides tensors of the model. CUDA: context, cuBLAS workspaces and loaded
+# kernels (vLLM's log line "non-torch memory" for 8B models). CPU: a worker process with torch,
+# its compiler and oneDNN's scratch memory.
+_FRAMEWORK_BYTES: dict[Kind, int] = {"cuda": 512 * MIB, "cpu": 1536 * MIB}
+
+# vLLM's log line "Graph capturing": 0.48 GiB for 28 layers of an 8B model (H200, all of the
+# default batch sizes), which grows with the layers, as each adds its kernels to every graph.
+_GRAPH_BYTES = 128 * MIB
+_GRAPH_BYTES_PER_LAYER = 14 * MIB
 
 # Sampling keeps float32 logits and a processed copy (vllm/v1/sample/sampler.py).
 _LOGIT_BYTES = 2 * 4
@@ -51,6 +55,11 @@ def framework_bytes(kind: Kind) -> int:
     return _FRAMEWORK_BYTES[kind]
 
 
+def cuda_graph_bytes(kind: Kind, layers: int) -> int:
+    """What CUDA graphs of a stage of so many layers take; CPU ranks have none."""
+    return _GRAPH_BYTES + layers * _GRAPH_BYTES_PER_LAYER if kind == "cuda" else 0
+
+
 @dataclass(frozen=True, slots=True)
 class MemoryModel:
     """Memory of any stage of one model under one set of engine settings."""
@@ -61,15 +70,17 @@ class MemoryModel:
     """Prefix sums over layers, one entry more than there are layers."""
     kv_per_sequence: tuple[int, ...]
     """Prefix sums over layers."""
-    layers: tuple[int, ...]
-    """Prefix sums of weights and KV cache of all concurrent sequences."""
+    layers: dict[Kind, tuple[int, ...]]
+    """Prefix sums of what a layer adds on a kind of device: weights, KV cache of all
+    concurrent sequences, CUDA graphs."""
 
     @classmethod
     def of(cls, spec: ModelSpec, serving: Serving) -> "MemoryModel":
         weights = prefix_sums([layer.weight_bytes for layer in spec.layers])
         kv = prefix_sums([kv_bytes_per_sequence(layer, serving) for layer in spec.layers])
         both = tuple(w + serving.concurrency * k for w, k in zip(weights, kv, strict=True))
-        return cls(spec, serving, weights, kv, both)
+        on_gpu = tuple(size + i * _GRAPH_BYTES_PER_LAYER for i, size in enumerate(both))
+        return cls(spec, serving, weights, kv, {"cpu": both, "cuda": on_gpu})
 
     def edges(self, device: Device) -> tuple[int, int, int, int]:
         """What a stage needs besides its layers: index ``first + 2 * last``."""
@@ -84,13 +95,15 @@ class MemoryModel:
         return (
             self.spec.edge_weight_bytes(first, last)
             + activation_bytes(self.spec, self.serving, last)
+            + cuda_graph_bytes(device.kind, 0)
             + framework_bytes(device.kind)
         )
 
     def needed(self, device: Device, first: int, end: int) -> int:
         """Everything that layers ``first`` to ``end - 1`` take on ``device``."""
         edge = (first == 0) + 2 * (end == len(self.spec.layers))
-        return self.edges(device)[edge] + self.layers[end] - self.layers[first]
+        layers = self.layers[device.kind]
+        return self.edges(device)[edge] + layers[end] - layers[first]
 
 
 def prefix_sums(values: Sequence[int]) -> tuple[int, ...]:

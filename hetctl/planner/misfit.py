@@ -4,6 +4,7 @@ from hetctl.errors import DoesNotFitError
 from hetctl.model.spec import ModelSpec
 from hetctl.planner.context import contexts_to_try
 from hetctl.planner.inventory import Inventory
+from hetctl.planner.pipeline import assigned
 from hetctl.planner.placement import Placement, Placer
 from hetctl.planner.request import PlanRequest
 from hetctl.planner.strategy import candidates, choose
@@ -37,13 +38,13 @@ def _misfit_of_split(
     inventory: Inventory, placer: Placer, split: tuple[int, ...], remedy: str
 ) -> DoesNotFitError:
     tried = [
-        placer.assigned(order, split, inventory.cpus_required, unlimited=True)
+        assigned(placer, order, split, inventory.cpus_required, unlimited=True)
         for order in inventory.orders
     ]
     best = min((p for p in tried if p is not None), key=_overflow)
     problems = []
     for stage in best.stages:
-        needed = best.memory.needed(stage.device, stage.first, stage.end)
+        needed = stage.needed(best.memory)
         if needed > stage.device.memory_limit_bytes:
             problems.append(
                 f"{stage.device.label} would need {format_bytes(needed)} of its "
@@ -61,8 +62,7 @@ def _overflow(placement: Placement) -> int:
     return sum(
         max(
             0,
-            placement.memory.needed(stage.device, stage.first, stage.end)
-            - stage.device.memory_limit_bytes,
+            stage.needed(placement.memory) - stage.device.memory_limit_bytes,
         )
         for stage in placement.stages
     )
@@ -81,7 +81,7 @@ def _remedy(
         smaller = workload.model_copy(update={"concurrency": concurrency})
         placer = Placer(spec, smaller, tokens)
         found = candidates(inventory, placer)
-        return choose(request.split, inventory, found, placer) is not None
+        return choose(request, inventory, found, placer) is not None
 
     needed = workload.input_len + workload.output_len
     tokens = length // 2

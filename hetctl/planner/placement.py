@@ -1,175 +1,245 @@
-"""One concrete way to run a model: stages on devices, with their costs and memory."""
+"""One concrete way to run a model: ranks on devices, with their costs and memory."""
 
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
-from hetctl.model.spec import ModelSpec
-from hetctl.plan import Prediction, Strategy
-from hetctl.planner.balance import balanced
-from hetctl.planner.cost import CostModel, cost_model, step_overhead_s
+from hetctl.model.spec import LayerSpec, ModelSpec
+from hetctl.plan import Offload, Prediction, PrefetchOffload, Strategy, UvaOffload
+from hetctl.planner.cost import AllReduce, CostModel, StepCost, cost_model
 from hetctl.planner.device import Device, weakest
 from hetctl.planner.memory import MemoryModel
-from hetctl.planner.partition import Partition, StageOption, best_assignment, best_partition
-from hetctl.planner.serving import serving_for
+from hetctl.planner.objective import Goal
+from hetctl.planner.serving import Serving, serving_for
+from hetctl.planner.stage_time import StageTime, resident_time
+from hetctl.planner.steps import Steps
+from hetctl.planner.streaming import prefetch_bytes, prefetch_time, uva_bytes, uva_time
 from hetctl.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedStage:
-    """Layers ``[first, end)`` on a device, with the times in seconds."""
+    """Layers ``[first, end)``, or a share of each, on a device; times are of one step."""
 
     device: Device
     first: int
     end: int
-    decode_s: float
-    prefill_s: float
-    read_s: float
-    """Of the decode time, what reading alone would take."""
-    compute_s: float
+    decode: StageTime
+    mixed_s: float
+    background_s: float
+    host_bytes: int = 0
+    """Weights in pinned host memory."""
+    buffer_bytes: int = 0
+    """Room on the device for weights that are being copied to it."""
+
+    def needed(self, memory: MemoryModel) -> int:
+        """Bytes on the device."""
+        resident = memory.needed(self.device, self.first, self.end)
+        return resident - self.host_bytes + self.buffer_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A feasible split and its speed."""
+    """A feasible way to run the model, and its speed."""
 
+    strategy: Strategy
     stages: tuple[PlacedStage, ...]
+    """One per rank: stages of a pipeline, or the shares of a tensor-parallel group."""
     memory: MemoryModel
+    """Of a rank; for a tensor-parallel group, of its share of the model."""
+    steps: Steps
     prediction: Prediction
     objective_s: float
-    """Time per output token with the prefill's share: what plans are compared by."""
-
-    @property
-    def strategy(self) -> Strategy:
-        kinds = {stage.device.kind for stage in self.stages}
-        return "pipeline" if len(kinds) > 1 else ("gpu" if "cuda" in kinds else "cpu")
+    """What plans are compared by: time per output token, the prompt's share included."""
+    offload: Offload | None = None
+    tensor_parallel: int = 1
 
     @property
     def split(self) -> tuple[int, ...]:
-        return tuple(stage.end - stage.first for stage in self.stages)
+        return tuple(stage.end - stage.first for stage in self.stages[:: self.tensor_parallel])
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        return tuple(stage.device for stage in self.stages)
+
+    @property
+    def decode_s(self) -> float:
+        """One decode step, the engine's part included."""
+        times = [stage.decode.total_s for stage in self.stages]
+        together = max(times) if self.tensor_parallel > 1 else sum(times)
+        return together + self.steps.decode.engine_s
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Layers ``[first, end)`` for a device to run."""
+
+    device: Device
+    first: int
+    end: int
+
+
+@dataclass
 class Placer:
-    """Places one model under one workload; costs are computed once per kind of device."""
+    """Turns runs into placements; costs are computed once per kind of device."""
 
-    def __init__(self, spec: ModelSpec, workload: Workload, max_model_len: int) -> None:
-        self.spec = spec
-        self.workload = workload
-        self._max_model_len = max_model_len
-        self._costs: dict[tuple[object, ...], CostModel] = {}
+    spec: ModelSpec
+    workload: Workload
+    max_model_len: int
+    goal: Goal = field(default_factory=Goal)
+    _costs: dict[tuple[object, ...], CostModel] = field(default_factory=dict)
+
+    def serving(self, devices: Sequence[Device]) -> Serving:
+        """Settings of an engine over ``devices``."""
+        return serving_for(tuple(devices), self.workload, self.max_model_len)
 
     def memory(self, devices: Sequence[Device]) -> MemoryModel:
         """The memory model of an engine over ``devices``."""
-        serving = serving_for(tuple(devices), self.workload, self._max_model_len)
-        return MemoryModel.of(self.spec, serving)
+        return MemoryModel.of(self.spec, self.serving(devices))
 
-    def fastest(
+    def goal_steps(self, serving: Serving) -> Steps:
+        """The steps whose time is to be least."""
+        return Steps.of(self.goal.load(self.workload), serving.max_num_batched_tokens)
+
+    def cost(self, device: Device, steps: Steps) -> CostModel:
+        """Costs of the whole model on ``device``."""
+        key = (device.rates, steps)
+        if key not in self._costs:
+            self._costs[key] = cost_model(self.spec, device.rates, steps)
+        return self._costs[key]
+
+    def place(
         self,
-        orders: Sequence[Sequence[Device]],
-        at_least: tuple[int, int] = (0, 0),
-        cpus_required: bool = False,
-    ) -> Placement | None:
-        """The best split over some of the devices in one of the orders, or None if none fits.
+        strategy: Strategy,
+        runs: Sequence[Run],
+        memory: MemoryModel,
+        offload: Offload | None = None,
+    ) -> Placement:
+        """Stages that follow one another; ``offload`` is for every GPU among them."""
+        return self._placed(strategy, runs, memory, self.cost, offload)
 
-        Args:
-            orders: The same devices in the pipeline orders to consider.
-            at_least: How many GPUs and how many CPU ranks must be used.
-            cpus_required: Use every CPU rank.
-        """
-        memory = self.memory(orders[0])
-        best: tuple[Partition, Sequence[Device], list[StageOption]] | None = None
-        for devices in orders:
-            options = self._options(devices, memory, cpus_required)
-            partition = best_partition(options, at_least)
-            if partition and (best is None or partition.time < best[0].time):
-                best = partition, devices, options
-        if best is None:
-            return None
-        partition, devices, options = best
-        return self._placed(devices, memory, balanced(partition, options))
-
-    def assigned(
+    def place_shares(
         self,
+        strategy: Strategy,
         devices: Sequence[Device],
-        split: Sequence[int],
-        cpus_required: bool = False,
-        unlimited: bool = False,
-    ) -> Placement | None:
-        """The best choice of ``devices`` for stages of given sizes, or None if none fits.
+        memory: MemoryModel,
+        all_reduce: AllReduce,
+    ) -> Placement:
+        """Every layer divided among ``devices``; ``memory`` is of one share."""
 
-        ``unlimited`` ignores the devices' memory, to tell what a split would need.
-        """
-        memory = self.memory(devices)
-        options = self._options(devices, memory, cpus_required)
-        if unlimited:
-            options = [replace(option, limit=sys.maxsize) for option in options]
-        partition = best_assignment(options, split)
-        return None if partition is None else self._placed(devices, memory, partition)
+        def cost(device: Device, steps: Steps) -> CostModel:
+            return cost_model(memory.spec, device.rates, steps, all_reduce)
 
-    def _options(
-        self, devices: Sequence[Device], memory: MemoryModel, cpus_required: bool
-    ) -> list[StageOption]:
-        options = []
-        for device in devices:
-            cost = self._cost(device)
-            options.append(
-                StageOption(
-                    time=cost.objective_s,
-                    memory=memory.layers,
-                    edge_time=cost.edge_objective_s,
-                    edge_memory=memory.edges(device),
-                    limit=device.memory_limit_bytes,
-                    group=0 if device.kind == "cuda" else 1,
-                    mandatory=cpus_required and device.kind == "cpu",
-                )
-            )
-        return options
-
-    def _cost(self, device: Device) -> CostModel:
-        if device.speed not in self._costs:
-            self._costs[device.speed] = cost_model(self.spec, self.workload, device)
-        return self._costs[device.speed]
+        runs = [Run(device, 0, len(self.spec.layers)) for device in devices]
+        return self._placed(strategy, runs, memory, cost, shares=len(runs))
 
     def _placed(
-        self, devices: Sequence[Device], memory: MemoryModel, partition: Partition
+        self,
+        strategy: Strategy,
+        runs: Sequence[Run],
+        memory: MemoryModel,
+        cost: Callable[[Device, Steps], CostModel],
+        offload: Offload | None = None,
+        shares: int = 1,
     ) -> Placement:
-        stages = []
-        for stage in partition.stages:
-            device = devices[stage.option]
-            cost = self._cost(device)
-            first, end = stage.first, stage.end
-            edge = (first == 0) + 2 * (end == len(self.spec.layers))
-            stages.append(
-                PlacedStage(
-                    device=device,
-                    first=first,
-                    end=end,
-                    decode_s=cost.decode_s[end] - cost.decode_s[first] + cost.edge_decode_s[edge],
-                    prefill_s=cost.prefill_s[end]
-                    - cost.prefill_s[first]
-                    + cost.edge_prefill_s[edge],
-                    read_s=cost.read_s[end] - cost.read_s[first],
-                    compute_s=cost.compute_s[end] - cost.compute_s[first],
-                )
-            )
-        prediction = _predict(stages, self.workload)
+        serving = memory.serving
+        steps = Steps.of(self.workload, serving.max_num_batched_tokens)
+        layers = memory.spec.layers
+        times = [_times(cost(run.device, steps), layers, run, offload) for run in runs]
+        decode, mixed, background = _together(times, shares)
+        goal_steps = self.goal_steps(serving)
+        if goal_steps == steps:
+            objective = _per_token(steps, decode, mixed, background)
+        else:
+            alone = [_times(cost(run.device, goal_steps), layers, run, offload) for run in runs]
+            objective = _per_token(goal_steps, *_together(alone, shares))
         return Placement(
-            stages=tuple(stages),
+            strategy=strategy,
+            stages=tuple(
+                _stage(run, parts, layers, offload) for run, parts in zip(runs, times, strict=True)
+            ),
             memory=memory,
-            prediction=prediction,
-            objective_s=self.workload.concurrency / prediction.output_tokens_per_s,
+            steps=steps,
+            prediction=_predict(steps, decode, mixed, background, [run.device for run in runs]),
+            objective_s=objective,
+            offload=offload,
+            tensor_parallel=shares,
         )
 
 
-def _predict(stages: Sequence[PlacedStage], workload: Workload) -> Prediction:
-    """Speed of a closed loop; :mod:`hetctl.planner.cost` says how the times combine."""
-    step = sum(stage.decode_s for stage in stages) + step_overhead_s(workload)
-    prefill = sum(stage.prefill_s for stage in stages)
-    others = (workload.concurrency - 1) * prefill / workload.output_len
-    per_token = step + workload.concurrency * prefill / workload.output_len
+def _stage(
+    run: Run,
+    times: tuple[StageTime, StageTime, StageTime],
+    layers: tuple[LayerSpec, ...],
+    offload: Offload | None,
+) -> PlacedStage:
+    decode, mixed, background = times
+    host, buffer = 0, 0
+    if offload is not None and run.device.kind == "cuda":
+        own = layers[run.first : run.end]
+        if isinstance(offload, UvaOffload):
+            host = uva_bytes(own, offload)
+        else:
+            host, buffer = prefetch_bytes(own, offload)
+    return PlacedStage(
+        device=run.device,
+        first=run.first,
+        end=run.end,
+        decode=decode,
+        mixed_s=mixed.total_s,
+        background_s=background.total_s,
+        host_bytes=host,
+        buffer_bytes=buffer,
+    )
+
+
+def _times(
+    cost: CostModel, layers: tuple[LayerSpec, ...], run: Run, offload: Offload | None
+) -> tuple[StageTime, StageTime, StageTime]:
+    def one(step: StepCost) -> StageTime:
+        rates = run.device.rates
+        if offload is None or run.device.kind != "cuda":
+            return resident_time(step, run.first, run.end)
+        if isinstance(offload, PrefetchOffload):
+            return prefetch_time(step, layers, rates, run.first, run.end, offload)
+        return uva_time(step, layers, rates, run.first, run.end, offload)
+
+    return one(cost.decode), one(cost.mixed), one(cost.background)
+
+
+def _together(
+    times: Sequence[tuple[StageTime, StageTime, StageTime]], shares: int
+) -> tuple[float, float, float]:
+    """Stages take turns; the shares of a tensor-parallel group wait for the slowest."""
+    decode, mixed, background = (
+        [kind.total_s for kind in kinds] for kinds in zip(*times, strict=True)
+    )
+    if shares > 1:
+        return max(decode), max(mixed), max(background)
+    return sum(decode), sum(mixed), sum(background)
+
+
+def _with_engine(
+    steps: Steps, decode: float, mixed: float, background: float
+) -> tuple[float, float, float]:
+    return (
+        decode + steps.decode.engine_s,
+        mixed + steps.mixed.engine_s,
+        background + steps.background.engine_s,
+    )
+
+
+def _per_token(steps: Steps, decode: float, mixed: float, background: float) -> float:
+    return steps.per_token_s(*_with_engine(steps, decode, mixed, background))
+
+
+def _predict(
+    steps: Steps, decode: float, mixed: float, background: float, devices: Sequence[Device]
+) -> Prediction:
+    """Speed of a closed loop; :mod:`hetctl.planner.steps` says how the times combine."""
+    decode, mixed, background = _with_engine(steps, decode, mixed, background)
     return Prediction(
-        ttft_s=prefill + step,
-        tpot_s=step + others,
-        output_tokens_per_s=workload.concurrency / per_token,
-        rates=weakest(stage.device.rates for stage in stages),
+        ttft_s=steps.ttft_s(mixed),
+        tpot_s=steps.tpot_s(decode, mixed, background),
+        output_tokens_per_s=steps.concurrency / steps.per_token_s(decode, mixed, background),
+        rates=weakest(device.source for device in devices),
     )

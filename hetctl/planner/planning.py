@@ -11,10 +11,11 @@ from hetctl.planner.context import (
     own_length,
     with_context,
 )
-from hetctl.planner.explanation import alternatives, context_sentence, explain, same_placement
+from hetctl.planner.explanation import context_sentence, explain
 from hetctl.planner.inventory import take_inventory
 from hetctl.planner.misfit import misfit
 from hetctl.planner.placement import Placement, Placer
+from hetctl.planner.ranking import ranking, same_placement
 from hetctl.planner.ranks import kv_cache_tokens, rank_plans
 from hetctl.planner.request import PlanRequest
 from hetctl.planner.strategy import Candidate, candidates, choose
@@ -35,9 +36,9 @@ def make_plan(
     _check_split(spec, request)
     inventory = take_inventory(machine, spec, request)
     for length in contexts_to_try(spec, workload):
-        placer = Placer(spec, workload, length)
+        placer = Placer(spec, workload, length, request.goal)
         found = candidates(inventory, placer)
-        chosen = choose(request.split, inventory, found, placer)
+        chosen = choose(request, inventory, found, placer)
         if chosen is not None:
             return _plan(machine, workload, request, placer, chosen, found)
     raise misfit(inventory, spec, workload, request)
@@ -65,6 +66,8 @@ def _plan(
         workload=workload,
         strategy=chosen.strategy,
         ranks=rank_plans(chosen),
+        tensor_parallel_size=chosen.tensor_parallel,
+        offload=chosen.offload,
         max_model_len=serving.max_model_len,
         max_num_seqs=serving.max_num_seqs,
         max_num_batched_tokens=serving.max_num_batched_tokens,
@@ -73,7 +76,7 @@ def _plan(
         kv_cache_tokens=kv_cache_tokens(chosen),
         prediction=chosen.prediction,
         explanation=explain(planned, others, placer, request, context),
-        alternatives=alternatives(chosen, others, placer),
+        ranking=ranking(planned, found),
     )
 
 

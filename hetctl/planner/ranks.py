@@ -1,7 +1,7 @@
 """A placement as the ranks of a :class:`~hetctl.plan.Plan`."""
 
 from hetctl.plan import RankPlan
-from hetctl.planner.memory import activation_bytes, framework_bytes
+from hetctl.planner.memory import activation_bytes, cuda_graph_bytes, framework_bytes
 from hetctl.planner.placement import PlacedStage, Placement
 
 
@@ -14,7 +14,7 @@ def kv_cache_tokens(placement: Placement) -> int:
     """
     serving = placement.memory.serving
     needed = serving.concurrency * serving.max_model_len
-    if placement.strategy != "gpu":
+    if any(stage.device.kind == "cpu" for stage in placement.stages):
         return needed
     sequences = min(_sequences_that_fit(placement, stage) for stage in placement.stages)
     return max(needed, int(sequences * serving.max_model_len))
@@ -29,7 +29,8 @@ def rank_plans(placement: Placement) -> tuple[RankPlan, ...]:
 
 def _rank(index: int, placement: Placement, sequences: float) -> RankPlan:
     stage, memory = placement.stages[index], placement.memory
-    first, last = index == 0, index == len(placement.stages) - 1
+    first, last = stage.first == 0, stage.end == len(memory.spec.layers)
+    kind = stage.device.kind
     return RankPlan(
         rank=index,
         device=stage.device.name,
@@ -38,21 +39,26 @@ def _rank(index: int, placement: Placement, sequences: float) -> RankPlan:
         cpus=stage.device.cpus,
         weight_bytes=memory.weights[stage.end]
         - memory.weights[stage.first]
-        + memory.spec.edge_weight_bytes(first, last),
+        + memory.spec.edge_weight_bytes(first, last)
+        - stage.host_bytes
+        + stage.buffer_bytes,
+        host_weight_bytes=stage.host_bytes,
         kv_cache_bytes=int(sequences * _kv_per_sequence(placement, stage)),
         activation_bytes=activation_bytes(memory.spec, memory.serving, last),
-        framework_bytes=framework_bytes(stage.device.kind),
+        cuda_graph_bytes=cuda_graph_bytes(kind, stage.end - stage.first),
+        framework_bytes=framework_bytes(kind),
         memory_limit_bytes=stage.device.memory_limit_bytes,
-        decode_step_s=stage.decode_s,
-        prefill_s=stage.prefill_s,
-        bound_by="memory" if stage.read_s >= stage.compute_s else "compute",
+        decode_step_s=stage.decode.total_s,
+        decode_parts=stage.decode.as_parts(),
+        prefill_s=placement.steps.ttft_s(stage.mixed_s),
+        bound_by="compute" if stage.decode.compute_bound else "memory",
     )
 
 
 def _sequences_that_fit(placement: Placement, stage: PlacedStage) -> float:
     memory = placement.memory
     per_sequence = _kv_per_sequence(placement, stage)
-    needed = memory.needed(stage.device, stage.first, stage.end)
+    needed = stage.needed(memory)
     left = stage.device.memory_limit_bytes - needed
     return memory.serving.concurrency + (left / per_sequence if per_sequence else 0)
 

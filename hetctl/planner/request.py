@@ -1,9 +1,11 @@
 """What a person asks of a plan, beyond model, machine and workload."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from hetctl.errors import UsageError
+from hetctl.plan import LAUNCHABLE, Strategy
+from hetctl.planner.objective import Goal
 
 Split = Literal["auto", "none"] | tuple[int, ...]
 
@@ -24,6 +26,8 @@ class PlanRequest:
             where that helps.
         gpu_memory_bytes: Pretend that every GPU has only this much memory.
         gpu_memory_utilization: Share of a GPU's memory that vLLM may take.
+        strategy: ``auto`` for the best one, or one that can be launched.
+        goal: What to be best at, and limits to keep.
     """
 
     split: Split = "auto"
@@ -31,6 +35,8 @@ class PlanRequest:
     cpu_ranks: int | None = None
     gpu_memory_bytes: int | None = None
     gpu_memory_utilization: float = DEFAULT_GPU_MEMORY_UTILIZATION
+    strategy: Strategy | Literal["auto"] = "auto"
+    goal: Goal = field(default_factory=Goal)
 
     def __post_init__(self) -> None:
         if not 0 < self.gpu_memory_utilization <= 1:
@@ -40,6 +46,8 @@ class PlanRequest:
             )
         if self.cpu_ranks is not None and self.cpu_ranks < 0:
             raise UsageError(f"--cpu-ranks {self.cpu_ranks} is negative; take 0 or more.")
+        if self.strategy != "auto" and self.split != "auto":
+            raise UsageError("Give --strategy or --split, not both: a split is a strategy.")
         if isinstance(self.split, tuple):
             bad = next((count for count in self.split if count < 1), None)
             if bad is not None or not self.split:
@@ -65,6 +73,23 @@ def parse_split(text: str) -> Split:
         raise UsageError(
             f"--split {text!r} is not auto, none or layers per stage such as 8,24."
         ) from None
+
+
+def parse_strategy(text: str) -> Strategy | Literal["auto"]:
+    """``auto``, or a strategy that can be launched.
+
+    Raises:
+        UsageError: anything else.
+    """
+    if text == "auto":
+        return "auto"
+    for strategy in LAUNCHABLE:
+        if text == strategy:
+            return strategy
+    raise UsageError(
+        f"--strategy {text!r} is not one that can be launched; take auto, "
+        f"{', '.join(sorted(LAUNCHABLE))}."
+    )
 
 
 def parse_devices(text: str) -> tuple[str, ...]:

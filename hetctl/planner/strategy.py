@@ -1,26 +1,38 @@
 """The strategies that a plan chooses from, each solved for the machine at hand."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hetctl.plan import Strategy
+from hetctl.plan import LAUNCHABLE, Strategy
 from hetctl.planner.device import Device
 from hetctl.planner.inventory import Inventory
+from hetctl.planner.memory import MemoryModel
+from hetctl.planner.pipeline import assigned, fastest
 from hetctl.planner.placement import Placement, Placer
-from hetctl.planner.request import Split
+from hetctl.planner.request import PlanRequest
+from hetctl.planner.shortage import shortage, streaming_shortage
+from hetctl.planner.streamed import with_prefetch, with_uva
+from hetctl.planner.tensor_parallel import all_reduce_of, share_of
+
+_Solve = Callable[[Placer, Sequence[Device], int], Placement | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One strategy: its best placement, or the devices that could not hold the model."""
+    """One strategy: its best placement, or why there is none."""
 
     strategy: Strategy
     name: str
     """For people, such as ``one GPU``."""
     devices: tuple[Device, ...]
     placement: Placement | None
-    alone: bool = False
-    """One of the devices on its own, not several together."""
+    why_not: str = ""
+    """The number that makes it infeasible."""
+
+    @property
+    def launchable(self) -> bool:
+        """Whether ``hetctl serve`` can start it."""
+        return self.strategy in LAUNCHABLE
 
 
 def candidates(inventory: Inventory, placer: Placer) -> list[Candidate]:
@@ -30,28 +42,47 @@ def candidates(inventory: Inventory, placer: Placer) -> list[Candidate]:
     if gpus:
         found.append(_alone("gpu", "one GPU", gpus, placer))
     if len(gpus) > 1:
-        placement = placer.fastest(inventory.gpu_orders, at_least=(2, 0))
-        found.append(Candidate("gpu", "GPUs in a pipeline", gpus, placement))
+        placement = fastest(placer, inventory.gpu_orders, at_least=(2, 0))
+        found.append(_pipeline("gpu", "GPUs in a pipeline", gpus, placement, placer))
+        found.append(_tensor_parallel("gpu-tp", "GPUs in tensor parallel", gpus, placer))
+    if gpus and all(candidate.placement is None for candidate in found):
+        found += _streamed(gpus, inventory.host_bytes, placer)
     if gpus and cpus:
-        placement = placer.fastest(inventory.orders, at_least=(1, 1), cpus_required=required)
-        found.append(Candidate("pipeline", "GPU and CPU", inventory.orders[0], placement))
+        placement = fastest(placer, inventory.orders, at_least=(1, 1), cpus_required=required)
+        devices = inventory.orders[0]
+        found.append(_pipeline("pipeline", "GPU and CPU", devices, placement, placer))
+        found.append(
+            _tensor_parallel("mixed-tp", "GPU and CPU in tensor parallel", devices, placer)
+        )
     if cpus and not (required and len(cpus) > 1):
         found.append(_alone("cpu", "one CPU rank", cpus, placer))
     if len(cpus) > 1:
-        placement = placer.fastest(inventory.cpu_orders, at_least=(0, 2), cpus_required=required)
-        found.append(Candidate("cpu", "CPU ranks in a pipeline", cpus, placement))
+        placement = fastest(placer, inventory.cpu_orders, at_least=(0, 2), cpus_required=required)
+        found.append(_pipeline("cpu", "CPU ranks in a pipeline", cpus, placement, placer))
     return found
 
 
 def choose(
-    split: Split, inventory: Inventory, found: Sequence[Candidate], placer: Placer
+    request: PlanRequest, inventory: Inventory, found: Sequence[Candidate], placer: Placer
 ) -> Placement | None:
-    """The placement to run: the fastest that the split allows, or None if none fits."""
+    """The placement to run: the best that the request allows, or None if none fits.
+
+    Among those that can be launched, one that keeps the goal's limits comes before one that
+    does not.
+    """
+    split = request.split
     if isinstance(split, tuple):
         return _best(
-            [placer.assigned(order, split, inventory.cpus_required) for order in inventory.orders]
+            [assigned(placer, order, split, inventory.cpus_required) for order in inventory.orders],
+            placer,
         )
-    allowed = [c for c in found if not (inventory.cpus_required and c.strategy == "gpu")]
+    allowed = [
+        candidate
+        for candidate in found
+        if candidate.launchable
+        and request.strategy in ("auto", candidate.strategy)
+        and not (inventory.cpus_required and all(d.kind == "cuda" for d in candidate.devices))
+    ]
     if split == "none":
         # One device, and a GPU before any CPU: that is what "no split" is asked for.
         for strategy in ("gpu", "cpu"):
@@ -61,16 +92,71 @@ def choose(
                 if c.strategy == strategy and c.placement and len(c.placement.stages) == 1
             ]
             if alone:
-                return _best(alone)
+                return _best(alone, placer)
         return None
-    return _best([candidate.placement for candidate in allowed])
+    return _best([candidate.placement for candidate in allowed], placer)
 
 
 def _alone(strategy: Strategy, name: str, devices: tuple[Device, ...], placer: Placer) -> Candidate:
-    tried = [placer.fastest([(device,)]) for device in devices]
-    return Candidate(strategy, name, devices, _best(tried), alone=True)
+    tried = [fastest(placer, [(device,)]) for device in devices]
+    placement = _best(tried, placer)
+    largest = max(devices, key=lambda device: device.memory_limit_bytes)
+    why_not = "" if placement else shortage([largest], placer.memory([largest]))
+    return Candidate(strategy, name, devices, placement, why_not)
 
 
-def _best(placements: Sequence[Placement | None]) -> Placement | None:
+def _pipeline(
+    strategy: Strategy,
+    name: str,
+    devices: tuple[Device, ...],
+    placement: Placement | None,
+    placer: Placer,
+) -> Candidate:
+    why_not = "" if placement else shortage(devices, placer.memory(devices))
+    return Candidate(strategy, name, devices, placement, why_not)
+
+
+def _tensor_parallel(
+    strategy: Strategy, name: str, devices: tuple[Device, ...], placer: Placer
+) -> Candidate:
+    ranks = len(devices)
+    share = share_of(placer.spec, ranks)
+    if share is None:
+        spec = placer.spec
+        why_not = (
+            f"{spec.attention_heads} attention heads and {spec.kv_heads} KV heads cannot be "
+            f"divided among {ranks} ranks"
+        )
+        return Candidate(strategy, name, devices, None, why_not)
+    memory = MemoryModel.of(share, placer.serving(devices))
+    layers = len(share.layers)
+    for device in devices:
+        if memory.needed(device, 0, layers) > device.memory_limit_bytes:
+            return Candidate(strategy, name, devices, None, shortage([device], memory))
+    placement = placer.place_shares(strategy, devices, memory, all_reduce_of(devices))
+    return Candidate(strategy, name, devices, placement)
+
+
+def _streamed(gpus: tuple[Device, ...], host_bytes: int, placer: Placer) -> list[Candidate]:
+    found = []
+    kinds: tuple[tuple[Strategy, str, _Solve], ...] = (
+        ("uva", "GPU reading weights over its link", with_uva),
+        ("prefetch", "GPU with layers copied ahead", with_prefetch),
+    )
+    for strategy, name, solve in kinds:
+        placement = solve(placer, gpus, host_bytes)
+        why_not = ""
+        if placement is None:
+            why_not = streaming_shortage(gpus, placer.memory(gpus), strategy, host_bytes)
+        found.append(Candidate(strategy, name, gpus, placement, why_not))
+    return found
+
+
+def _best(placements: Sequence[Placement | None], placer: Placer) -> Placement | None:
     fits = [placement for placement in placements if placement is not None]
-    return min(fits, key=lambda placement: placement.objective_s, default=None)
+    goal = placer.goal
+    return min(
+        fits,
+        key=lambda found: (max(1.0, goal.excess(found.prediction)), found.objective_s),
+        default=None,
+    )

@@ -1,0 +1,88 @@
+"""The best pipeline over some of the devices, or over all stages of a given split."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hetctl.plan import Strategy
+from hetctl.planner.balance import balanced
+from hetctl.planner.device import Device
+from hetctl.planner.memory import MemoryModel
+from hetctl.planner.partition import Partition, StageOption, best_assignment, best_partition
+from hetctl.planner.placement import Placement, Placer, Run
+
+
+def fastest(
+    placer: Placer,
+    orders: Sequence[Sequence[Device]],
+    at_least: tuple[int, int] = (0, 0),
+    cpus_required: bool = False,
+) -> Placement | None:
+    """The best split over some of the devices in one of the orders, or None if none fits.
+
+    Args:
+        orders: The same devices in the pipeline orders to consider.
+        at_least: How many GPUs and how many CPU ranks must be used.
+        cpus_required: Use every CPU rank.
+    """
+    memory = placer.memory(orders[0])
+    best: tuple[Partition, Sequence[Device], list[StageOption]] | None = None
+    for devices in orders:
+        options = stage_options(placer, devices, memory, cpus_required)
+        partition = best_partition(options, at_least)
+        if partition and (best is None or partition.time < best[0].time):
+            best = partition, devices, options
+    if best is None:
+        return None
+    partition, devices, options = best
+    return _placed(placer, devices, memory, balanced(partition, options))
+
+
+def assigned(
+    placer: Placer,
+    devices: Sequence[Device],
+    split: Sequence[int],
+    cpus_required: bool = False,
+    unlimited: bool = False,
+) -> Placement | None:
+    """The best choice of ``devices`` for stages of given sizes, or None if none fits.
+
+    ``unlimited`` ignores the devices' memory, to tell what a split would need.
+    """
+    memory = placer.memory(devices)
+    options = stage_options(placer, devices, memory, cpus_required)
+    if unlimited:
+        options = [replace(option, limit=sys.maxsize) for option in options]
+    partition = best_assignment(options, split)
+    return None if partition is None else _placed(placer, devices, memory, partition)
+
+
+def stage_options(
+    placer: Placer, devices: Sequence[Device], memory: MemoryModel, cpus_required: bool
+) -> list[StageOption]:
+    """The devices as the partition sees them."""
+    steps = placer.goal_steps(memory.serving)
+    options = []
+    for device in devices:
+        cost = placer.cost(device, steps)
+        options.append(
+            StageOption(
+                time=cost.objective_sums,
+                memory=memory.layers[device.kind],
+                edge_time=cost.objective_edges,
+                edge_memory=memory.edges(device),
+                limit=device.memory_limit_bytes,
+                group=0 if device.kind == "cuda" else 1,
+                mandatory=cpus_required and device.kind == "cpu",
+            )
+        )
+    return options
+
+
+def _placed(
+    placer: Placer, devices: Sequence[Device], memory: MemoryModel, partition: Partition
+) -> Placement:
+    runs = [Run(devices[s.option], s.first, s.end) for s in partition.stages]
+    kinds = {run.device.kind for run in runs}
+    strategy: Strategy = "pipeline" if len(kinds) > 1 else ("gpu" if "cuda" in kinds else "cpu")
+    return placer.place(strategy, runs, memory)

@@ -1,0 +1,170 @@
+"""How fast a device runs the kernels of a step: measured where it was, derived where not.
+
+A datasheet tells what memory and matrix units could do; kernels reach a share of it that
+depends on the rows (tokens) that share the weights. The shares below are used for a rate
+that the machine document does not hold, and come from the measurements that they name.
+"""
+
+from bisect import bisect_left
+from dataclasses import dataclass, replace
+from math import exp, log
+
+from hetctl.document import Figure, FigureByRows
+from hetctl.machine import Gpu, NumaNode
+
+# Share of the GPU's memory rate at which GEMMs read bf16 weights. One row: an 8B model steps in
+# 5.1 ms on an H200 with CUDA graphs, 3.7 ms of it reading 15.0 GB at 0.85 of 4.8 TB/s; 8 and 64
+# rows: its 6.5 and 9.1 ms, less the same overheads.
+_GPU_WEIGHT_READ = ((1, 0.85), (8, 0.67), (64, 0.67))
+
+# Share of the host link at which GEMMs read weights by UVA: an 8B model with 3.5 GB offloaded
+# takes 73, 77, 113 ms per step at 1, 8, 64 rows and 0.70 s for 2,048 on an H200 whose link copies
+# 55 GB/s. Above some rows, each tile of the output reads the weights again.
+_UVA_READ = ((1, 0.92), (8, 0.88), (64, 0.60), (2048, 0.105))
+
+# Share of the datasheet's matrix rate that prefills of dense models reach.
+_GPU_MATMUL = 0.55
+
+# Share of the memory rate at which decode attention reads the KV cache (an estimate).
+_GPU_ATTENTION_READ = 0.7
+
+# 5.1 ms per step less the reads and the engine's share, over 32 layers of graph replay.
+_GPU_LAYER_OVERHEAD_S = 20e-6
+
+# A GPU's side of a hand-over: a copy of 8 KB with synchronisation takes 15 to 19 us.
+_GPU_HOP_LATENCY_S = 17e-6
+
+# Share of the node's read rate (87 to 96 GB/s) at which GEMMs on 16 AMX cores read bf16 weights:
+# the packed kernel's 68 GB/s at 1 row, oneDNN's 78 at 8. More rows are bound by computing.
+_CPU_WEIGHT_READ = ((1, 0.74), (8, 0.85))
+
+# Share of the node's matrix rate that a prefill reaches: norms, attention and barriers
+# between GEMMs cost the rest (2.5 TFLOP/s in a stage where a GEMM alone does 2.5 to 4.4).
+_CPU_MATMUL = 0.8
+
+# One thread per KV head and sequence, strided reads (an estimate).
+_CPU_ATTENTION_READ = 0.5
+
+# About ten parallel regions of 15 us.
+_CPU_LAYER_OVERHEAD_S = 150e-6
+
+# A CPU's side of a hand-over through shared memory: 156 us for 8 KB, 252 us for 512 KB and 2.2 ms
+# for 64 MiB from GPU to CPU (docs/results/hops.md), less the GPU's side.
+_CPU_HOP_LATENCY_S = 175e-6
+_CPU_HOP_BYTES_PER_S = 80e9
+
+# Between GPUs without a known link: through the host, both links in turn.
+_PEER_SHARE_OF_HOST_LINK = 0.5
+_NVLINK_BYTES_PER_S: dict[tuple[int, int], float] = {
+    # One direction, 80% of the vendor's figure: A100 300 GB/s, H100 and H200 450, B200 900.
+    (8, 0): 240e9,
+    (9, 0): 360e9,
+    (10, 0): 720e9,
+}
+_NVLINK_OLDER_BYTES_PER_S = 40e9
+
+
+@dataclass(frozen=True, slots=True)
+class RateByRows:
+    """A rate in bytes per second, interpolated on logarithmic axes.
+
+    Below the first point it is flat. Beyond the last it goes on falling as between the last
+    two points, and never rises.
+    """
+
+    points: tuple[tuple[float, float], ...]
+
+    def at(self, rows: float) -> float:
+        """Bytes per second with so many rows."""
+        points = self.points
+        i = bisect_left(points, (rows,))
+        if i == 0:
+            return points[0][1]
+        if i == len(points):
+            if len(points) == 1 or points[-1][1] >= points[-2][1]:
+                return points[-1][1]
+            i -= 1
+        (x0, y0), (x1, y1) = points[i - 1], points[i]
+        return exp(log(y0) + log(rows / x0) * log(y1 / y0) / log(x1 / x0))
+
+    def scaled(self, factor: float) -> "RateByRows":
+        return RateByRows(tuple((rows, rate * factor) for rows, rate in self.points))
+
+
+@dataclass(frozen=True, slots=True)
+class KernelRates:
+    """What one rank's kernels do. Bytes and FLOP per second, in bf16."""
+
+    weight_read: RateByRows
+    matmul_flops: float
+    attention_read_bytes_per_s: float
+    layer_overhead_s: float
+    hop_latency_s: float
+    """This side's part of a hand-over to the next stage."""
+    hop_bytes_per_s: float
+    host_copy_bytes_per_s: float = 0.0
+    """Pinned host memory to a GPU; 0 on a CPU."""
+    uva_read: RateByRows | None = None
+    """Weights that a GPU reads in place from pinned host memory."""
+    peer_bytes_per_s: float = 0.0
+    """To the other members of a tensor-parallel group."""
+
+    def with_matmul_share(self, share: float) -> "KernelRates":
+        """The rates of another dtype, whose matrix units do ``share`` of bf16's."""
+        return replace(self, matmul_flops=self.matmul_flops * share)
+
+
+def gpu_rates(gpu: Gpu, read: Figure, matmul: Figure, link: Figure) -> KernelRates:
+    """Rates of a GPU; ``read``, ``matmul`` and ``link`` are what the document must have."""
+    attention, overhead = gpu.attention_read_bytes_per_s, gpu.layer_overhead_s
+    return KernelRates(
+        weight_read=_curve(gpu.weight_read_bytes_per_s_by_rows, read.value, _GPU_WEIGHT_READ),
+        matmul_flops=matmul.value * (1.0 if matmul.source == "measured" else _GPU_MATMUL),
+        attention_read_bytes_per_s=(
+            attention.value if attention else read.value * _GPU_ATTENTION_READ
+        ),
+        layer_overhead_s=overhead.value if overhead else _GPU_LAYER_OVERHEAD_S,
+        hop_latency_s=_GPU_HOP_LATENCY_S,
+        hop_bytes_per_s=link.value,
+        host_copy_bytes_per_s=link.value,
+        uva_read=_curve(gpu.uva_read_bytes_per_s_by_rows, link.value, _UVA_READ),
+        peer_bytes_per_s=_peer(gpu, link),
+    )
+
+
+def node_rates(node: NumaNode, read: Figure, matmul: Figure, share: float) -> KernelRates:
+    """Rates of ``share`` of a NUMA node's cores."""
+    curve = node.weight_read_bytes_per_s_by_rows
+    attention, overhead = node.attention_read_bytes_per_s, node.layer_overhead_s
+    latency, bandwidth = node.hop_latency_s, node.hop_bytes_per_s
+    # What the rows of a measured curve reached needs no guess; bf16 does one FLOP per row and
+    # byte of weights.
+    flops = matmul.value * _CPU_MATMUL
+    if curve is not None:
+        flops = max(rows * rate for rows, rate in zip(curve.rows, curve.values, strict=True))
+    return KernelRates(
+        weight_read=_curve(curve, read.value, _CPU_WEIGHT_READ).scaled(share),
+        matmul_flops=flops * share,
+        attention_read_bytes_per_s=share
+        * (attention.value if attention else read.value * _CPU_ATTENTION_READ),
+        layer_overhead_s=overhead.value if overhead else _CPU_LAYER_OVERHEAD_S,
+        hop_latency_s=latency.value if latency else _CPU_HOP_LATENCY_S,
+        hop_bytes_per_s=bandwidth.value if bandwidth else _CPU_HOP_BYTES_PER_S,
+    )
+
+
+def _curve(
+    measured: FigureByRows | None, peak: float, shares: tuple[tuple[int, float], ...]
+) -> RateByRows:
+    if measured is not None:
+        return RateByRows(tuple(zip(map(float, measured.rows), measured.values, strict=True)))
+    return RateByRows(tuple((float(rows), peak * share) for rows, share in shares))
+
+
+def _peer(gpu: Gpu, link: Figure) -> float:
+    if gpu.device_to_device_bytes_per_s is not None:
+        return gpu.device_to_device_bytes_per_s.value
+    if gpu.nvlink_peers:
+        capability = gpu.compute_capability or (0, 0)
+        return _NVLINK_BYTES_PER_S.get(capability, _NVLINK_OLDER_BYTES_PER_S)
+    return link.value * _PEER_SHARE_OF_HOST_LINK

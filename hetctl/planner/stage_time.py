@@ -1,0 +1,49 @@
+"""What one rank does in one step, and how long each part of it takes."""
+
+from dataclasses import dataclass
+
+from hetctl.plan import StepParts
+from hetctl.planner.cost import StepCost
+
+
+@dataclass(frozen=True, slots=True)
+class StageTime:
+    """Parts of a rank's time in one step, in seconds; they add up."""
+
+    weights_s: float = 0.0
+    stream_s: float = 0.0
+    """Waiting for weights that come over the host link, beyond what hides it."""
+    attention_s: float = 0.0
+    transfer_s: float = 0.0
+    overhead_s: float = 0.0
+    compute_bound: bool = False
+    """Multiplying takes longer than reading the weights."""
+
+    @property
+    def total_s(self) -> float:
+        return self.weights_s + self.stream_s + self.attention_s + self.transfer_s + self.overhead_s
+
+    def as_parts(self) -> StepParts:
+        return StepParts(
+            weights_s=self.weights_s,
+            stream_s=self.stream_s,
+            attention_s=self.attention_s,
+            transfer_s=self.transfer_s,
+            overhead_s=self.overhead_s,
+        )
+
+
+def resident_time(cost: StepCost, first: int, end: int) -> StageTime:
+    """Layers ``[first, end)`` whose weights are in the device's own memory."""
+    layers = cost.layers[first:end]
+    last = end == len(cost.layers)
+    head = cost.head
+    read = sum(layer.read_s for layer in layers) + last * head.read_s
+    compute = sum(layer.compute_s for layer in layers) + last * head.compute_s
+    return StageTime(
+        weights_s=sum(layer.weights_s for layer in layers) + last * head.weights_s,
+        attention_s=sum(layer.attention_s for layer in layers),
+        transfer_s=((first > 0) + (not last)) * cost.hop_s + sum(x.transfer_s for x in layers),
+        overhead_s=sum(layer.overhead_s for layer in layers),
+        compute_bound=compute > read,
+    )

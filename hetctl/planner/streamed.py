@@ -1,0 +1,81 @@
+"""GPUs that hold a part of the model and have the rest streamed from host memory."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from hetctl.planner.device import Device
+from hetctl.planner.memory import MemoryModel
+from hetctl.planner.placement import Placement, Placer, Run
+from hetctl.planner.streaming import MARGIN_BYTES, prefetch_groups, uva_budget
+
+
+def with_uva(placer: Placer, gpus: Sequence[Device], host_bytes: int) -> Placement | None:
+    """Some of the weights read in place from host memory, as few as there must be.
+
+    None where GPUs or host memory cannot hold the rest. All GPUs get the same budget, as
+    vLLM has one option for all.
+    """
+    memory = placer.memory(gpus)
+    runs = _even_runs(gpus, memory)
+    overflow = max(_overflow(run, memory) for run in runs)
+    if overflow <= 0 or any(overflow > _weights(run, memory) for run in runs):
+        return None
+    placement = placer.place("uva", runs, memory, uva_budget(overflow))
+    return placement if _pinned(placement) <= host_bytes else None
+
+
+def with_prefetch(placer: Placer, gpus: Sequence[Device], host_bytes: int) -> Placement | None:
+    """Some of the layers copied ahead of their use, in the best grouping there is.
+
+    None where GPUs or host memory cannot hold the rest. All GPUs get the same grouping.
+    """
+    memory = placer.memory(gpus)
+    runs = _even_runs(gpus, memory)
+    fullest = max(runs, key=lambda run: _overflow(run, memory))
+    relief = _overflow(fullest, memory)
+    if relief <= 0:
+        return None
+    slowest = min(gpu.rates.host_copy_bytes_per_s for gpu in gpus)
+    layers = placer.spec.layers[fullest.first : fullest.end]
+    best: Placement | None = None
+    for streamed, offload in prefetch_groups(layers, relief):
+        if best is not None and streamed / slowest > best.objective_s:
+            break  # the copies alone take longer
+        placement = placer.place("prefetch", runs, memory, offload)
+        fits = all(s.needed(memory) <= s.device.memory_limit_bytes for s in placement.stages)
+        if not fits or _pinned(placement) > host_bytes:
+            continue
+        if best is None or placement.objective_s < best.objective_s:
+            best = placement
+    return best
+
+
+def least_resident_bytes(gpu: Device, memory: MemoryModel, strategy: str) -> int:
+    """What a GPU must hold even when all weights of the layers are streamed to it."""
+    layers = len(memory.spec.layers)
+    weights = memory.weights[layers]
+    sizes = [layer.weight_bytes for layer in memory.spec.layers]
+    buffer = max(sizes) if strategy == "prefetch" else 0
+    return memory.needed(gpu, 0, layers) - weights + buffer + MARGIN_BYTES
+
+
+def _even_runs(gpus: Sequence[Device], memory: MemoryModel) -> list[Run]:
+    """Stages of equal numbers of layers: all GPUs stream the same amount."""
+    layers = len(memory.spec.layers)
+    used = gpus[:layers]
+    cuts = [round(layers * i / len(used)) for i in range(len(used) + 1)]
+    return [Run(gpu, *cut) for gpu, cut in zip(used, pairwise(cuts), strict=True)]
+
+
+def _overflow(run: Run, memory: MemoryModel) -> int:
+    """Bytes that the run's GPU has no room for, margin included."""
+    needed = memory.needed(run.device, run.first, run.end)
+    return needed + MARGIN_BYTES - run.device.memory_limit_bytes
+
+
+def _weights(run: Run, memory: MemoryModel) -> int:
+    return memory.weights[run.end] - memory.weights[run.first]
+
+
+def _pinned(placement: Placement) -> int:
+    return sum(stage.host_bytes for stage in placement.stages)

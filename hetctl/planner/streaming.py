@@ -1,0 +1,149 @@
+"""Weights that vLLM keeps in pinned host memory: how much of them, and what that costs.
+
+UVA (``vllm/model_executor/offloader/uva.py``) keeps parameters of a stage's first layers in
+host memory, up to a budget, and kernels read them over the link as they run.
+
+Prefetch (``offloader/prefetch.py``) keeps the last layers of each group there and copies each
+to a buffer on the GPU. With one buffer, a copy starts when the streamed layer before it is done,
+runs while the layers between the two do, and a decode step ends only when the copy for
+the next step's first streamed layer has: CUDA graphs must be left with nothing in flight.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate
+from math import ceil
+
+from hetctl.model.spec import LayerSpec
+from hetctl.plan import PrefetchOffload, UvaOffload
+from hetctl.planner.cost import StepCost, weight_reads
+from hetctl.planner.rates import KernelRates
+from hetctl.planner.stage_time import StageTime, resident_time
+from hetctl.units import GIB
+
+# vLLM moves whole parameters and stops once past the budget; a quarter GiB steps over most
+# parameters and keeps the command readable.
+UVA_STEP_GIB = 0.25
+
+# What the memory model may be short of where a GPU is filled on purpose: 0.15 GiB were
+# missing for an 8B model on an H200.
+MARGIN_BYTES = GIB // 2
+
+# vllm/config/vllm.py: CUDA graphs are captured for up to so many rows. In mixed steps of fewer
+# rows they are captured in pieces, between which no copy may be in flight.
+_MOST_ROWS_IN_GRAPHS = 512
+
+
+def uva_budget(overflow_bytes: int) -> UvaOffload:
+    """The offloading that makes room for ``overflow_bytes`` on each GPU."""
+    return UvaOffload(gib_per_gpu=ceil(overflow_bytes / GIB / UVA_STEP_GIB) * UVA_STEP_GIB)
+
+
+def uva_bytes(layers: Sequence[LayerSpec], offload: UvaOffload) -> int:
+    """Bytes of a stage's weights that are in host memory."""
+    return min(sum(layer.weight_bytes for layer in layers), int(offload.gib_per_gpu * GIB))
+
+
+def uva_time(
+    cost: StepCost,
+    layers: Sequence[LayerSpec],
+    rates: KernelRates,
+    first: int,
+    end: int,
+    offload: UvaOffload,
+) -> StageTime:
+    """A stage's time where the first of its weights are read over the link.
+
+    Args:
+        layers: Of the whole model.
+    """
+    resident = resident_time(cost, first, end)
+    if rates.uva_read is None or not cost.step.rows:
+        return resident
+    left = uva_bytes(layers[first:end], offload)
+    streamed: dict[tuple[LayerSpec, float], float] = {}
+    waiting = 0.0
+    for index in range(first, end):
+        if left <= 0:
+            break
+        layer, time = layers[index], cost.layers[index]
+        share = min(1.0, left / layer.weight_bytes)
+        left -= layer.weight_bytes
+        key = (layer, share)
+        if key not in streamed:
+            over_link = sum(
+                size / rates.uva_read.at(rows) for size, rows in weight_reads(layer, cost.step)
+            )
+            read = (1 - share) * time.read_s + share * over_link
+            streamed[key] = max(0.0, read - time.weights_s)
+        waiting += streamed[key]
+    return replace(resident, stream_s=waiting)
+
+
+def prefetch_bytes(layers: Sequence[LayerSpec], offload: PrefetchOffload) -> tuple[int, int]:
+    """Bytes of a stage's weights that are in host memory, and of the buffer on the GPU."""
+    streamed = [layer.weight_bytes for i, layer in enumerate(layers) if offload.offloads(i)]
+    return sum(streamed), offload.prefetch_step * max(streamed, default=0)
+
+
+def prefetch_time(
+    cost: StepCost,
+    layers: Sequence[LayerSpec],
+    rates: KernelRates,
+    first: int,
+    end: int,
+    offload: PrefetchOffload,
+) -> StageTime:
+    """A stage's time where the layers of ``offload`` are copied ahead of their use.
+
+    Args:
+        layers: Of the whole model.
+    """
+    resident = resident_time(cost, first, end)
+    step = cost.step
+    if not step.rows:
+        return resident
+    in_pieces = step.prompt_tokens > 0 and step.rows <= _MOST_ROWS_IN_GRAPHS
+    without_graphs = step.rows > _MOST_ROWS_IN_GRAPHS
+    leading = between = waiting = 0.0
+    first_copy: float | None = None
+    for index in range(first, end):
+        if not offload.offloads(index - first):
+            between += 0.0 if in_pieces else cost.layers[index].total_s
+            continue
+        copy = layers[index].weight_bytes / rates.host_copy_bytes_per_s
+        if first_copy is None:
+            first_copy, leading = copy, between
+        else:
+            waiting += max(0.0, copy - between)
+        between = 0.0
+    if first_copy is not None:
+        # Only without graphs may the last copy run on while the next step begins.
+        waiting += max(0.0, first_copy - between - leading * without_graphs)
+    return replace(resident, stream_s=waiting)
+
+
+def prefetch_groups(
+    layers: Sequence[LayerSpec], relief_bytes: int
+) -> list[tuple[int, PrefetchOffload]]:
+    """Offloadings that make room for ``relief_bytes``, by the bytes that they copy per step.
+
+    For each size of group, the fewest layers that suffice: one more is one copy more.
+    """
+    sizes = [layer.weight_bytes for layer in layers]
+    found: list[tuple[int, int, int]] = []
+    for group in range(1, len(sizes) + 1):
+        # The last layers of each group go first; what each position of the group holds:
+        held = [sum(sizes[position::group]) for position in range(group - 1, -1, -1)]
+        largest = [max(sizes[position::group]) for position in range(group - 1, -1, -1)]
+        buffers = accumulate(largest, max)
+        for count, (streamed, buffer) in enumerate(
+            zip(accumulate(held), buffers, strict=True), start=1
+        ):
+            if streamed - buffer >= relief_bytes:
+                found.append((streamed, group, count))
+                break
+    return [
+        (streamed, PrefetchOffload(group_size=group, num_in_group=count))
+        for streamed, group, count in sorted(found)
+    ]

@@ -1,0 +1,95 @@
+"""Every strategy that can be launched becomes arguments that vLLM understands."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from hetctl.errors import UsageError
+from hetctl.launch.command import LaunchCommand, launch_command
+from hetctl.plan import Plan
+from hetctl.planner import PlanRequest, make_plan
+from hetctl.planner.request import parse_strategy
+from hetctl.units import GIB
+from hetctl.workload import Workload
+from tests.planner.machines import machine, model
+
+LOAD = Workload(max_model_len=2048)
+
+
+def plan_of(strategy: str, gpus: int = 1, gib: int = 12) -> Plan:
+    request = PlanRequest(gpu_memory_bytes=gib * GIB, strategy=parse_strategy(strategy))
+    return make_plan(machine(gpus=gpus), model(), LOAD, request)
+
+
+def command(plan: Plan, *extra: str) -> LaunchCommand:
+    return launch_command(plan, host="127.0.0.1", port=8000, extra_args=extra)
+
+
+def option(found: LaunchCommand, name: str) -> str | None:
+    return found.argv[found.argv.index(name) + 1] if name in found.argv else None
+
+
+def test_uva_is_given_its_budget_on_the_runner_that_offloads() -> None:
+    plan = plan_of("uva")
+    found = command(plan)
+    assert option(found, "--offload-backend") == "uva"
+    assert float(option(found, "--cpu-offload-gb") or 0) == plan.offload.gib_per_gpu  # type: ignore[union-attr]
+    assert found.env["VLLM_USE_V2_MODEL_RUNNER"] == "0"
+    assert "VLLM_HETERO_RANK_MAP" not in found.env
+
+
+def test_prefetch_is_given_its_groups() -> None:
+    plan = plan_of("prefetch")
+    found = command(plan)
+    assert option(found, "--offload-backend") == "prefetch"
+    assert option(found, "--offload-group-size") == str(plan.offload.group_size)  # type: ignore[union-attr]
+    assert option(found, "--offload-num-in-group") == str(plan.offload.num_in_group)  # type: ignore[union-attr]
+    assert option(found, "--offload-prefetch-step") == "1"
+
+
+def test_several_streaming_gpus_are_pipeline_stages() -> None:
+    found = command(plan_of("prefetch", gpus=2, gib=6))
+    assert option(found, "--pipeline-parallel-size") == "2"
+    assert found.env["VLLM_PP_LAYER_PARTITION"] == "16,16"
+
+
+def test_tensor_parallel_gpus_share_one_stage() -> None:
+    found = command(plan_of("gpu-tp", gpus=2, gib=24))
+    assert option(found, "--tensor-parallel-size") == "2"
+    assert option(found, "--pipeline-parallel-size") == "1"
+    assert found.env["CUDA_VISIBLE_DEVICES"] == "0,1"
+    assert "VLLM_PP_LAYER_PARTITION" not in found.env
+
+
+def test_a_pipeline_streams_nothing() -> None:
+    found = command(plan_of("pipeline"))
+    assert option(found, "--offload-backend") is None
+    assert option(found, "--pipeline-parallel-size") == "2"
+    assert "VLLM_HETERO_RANK_MAP" in found.env
+
+
+def test_a_strategy_that_cannot_be_started_is_refused() -> None:
+    plan = plan_of("pipeline").model_copy(update={"strategy": "mixed-tp"})
+    with pytest.raises(UsageError, match="mixed-tp cannot be started yet; take one of cpu"):
+        command(plan)
+
+
+@pytest.mark.parametrize("name", ["--cpu-offload-gb=4", "--offload-backend", "-tp"])
+def test_options_that_the_plan_decides_are_not_passed_through(name: str) -> None:
+    with pytest.raises(UsageError, match=r"use --strategy"):
+        command(plan_of("pipeline"), name)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "gpus"), [("uva", 1), ("prefetch", 2), ("gpu-tp", 2), ("pipeline", 1)]
+)
+def test_every_option_is_one_of_vllm_s_engine(strategy: str, gpus: int) -> None:
+    # Read, not imported: that takes a minute on a busy machine.
+    found = importlib.util.find_spec("vllm")
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("vLLM is not installed")
+    source = Path(found.submodule_search_locations[0], "engine", "arg_utils.py").read_text()
+    words = command(plan_of(strategy, gpus, 24 if strategy == "gpu-tp" else 8)).argv
+    ours = {word for word in words if word.startswith("--")} - {"--host", "--port"}
+    assert {name for name in ours if f'"{name}"' not in source} == set()
