@@ -64,17 +64,12 @@ def stage_memory(option: StageOption, first: int, end: int) -> int:
     return option.memory[end] - option.memory[first] + option.edge_memory[edge]
 
 
-# Runs (option, first, end), the last one first, so that equal beginnings are shared. Plain
-# tuples: thousands are made, and making a Stage costs as much as the rest of a step.
-_Chain: TypeAlias = "tuple[tuple[int, int, int], _Chain] | None"
+# How many devices of group 0 and of group 1 were used, counted up to what is needed.
+_Used: TypeAlias = "tuple[int, int]"
 
-
-@dataclass(slots=True)
-class _Front:
-    """The best chains so far, by the number of layers that they place."""
-
-    time: list[float]
-    chain: list[_Chain]
+# For each number of layers placed: where the last device's run begins and what was used before
+# it, or None where the device is left out.
+_Back: TypeAlias = "list[tuple[int, _Used] | None]"
 
 
 def best_partition(
@@ -86,22 +81,52 @@ def best_partition(
         options: Devices in pipeline order; all with prefix sums over the same layers.
         at_least: How many devices of group 0 and of group 1 must be used.
     """
+    best = _solve(options, (0, 0))
+    if best is None or _counts(best, options, at_least) == at_least:
+        # Nobody can do better than without the constraint.
+        return best
+    return _solve(options, at_least)
+
+
+def _solve(options: Sequence[StageOption], at_least: _Used) -> Partition | None:
     layers = len(options[0].time) - 1
-    start = _Front([0.0] + [inf] * layers, [None] * (layers + 1))
-    # Fronts by how many devices of each group were used, counted up to what is needed.
-    fronts: dict[tuple[int, int], _Front] = {(0, 0): start}
-    for index, option in enumerate(options):
-        grown: dict[tuple[int, int], _Front] = {}
+    # The least time by the number of layers placed, for each count of devices used.
+    fronts: dict[_Used, list[float]] = {(0, 0): [0.0] + [inf] * layers}
+    backs: list[dict[_Used, _Back]] = []
+    for option in options:
+        grown: dict[_Used, list[float]] = {}
         if not option.mandatory:
-            grown = {used: _Front(f.time[:], f.chain[:]) for used, f in fronts.items()}
-        for used, front in fronts.items():
+            grown = {used: time[:] for used, time in fronts.items()}
+        back: dict[_Used, _Back] = {used: [None] * (layers + 1) for used in grown}
+        for used, time in fronts.items():
             key = _counted(used, option.group, at_least)
-            _merge(grown, key, _extended(front, option, index))
+            if key not in grown:
+                grown[key], back[key] = [inf] * (layers + 1), [None] * (layers + 1)
+            _extend(time, option, grown[key], back[key], used)
         fronts = grown
+        backs.append(back)
     final = fronts.get(at_least)
-    if final is None or final.time[layers] == inf:
+    if final is None or final[layers] == inf:
         return None
-    return Partition(final.time[layers], _stages(final.chain[layers]))
+    return Partition(final[layers], _traced(backs, at_least, layers))
+
+
+def _traced(backs: list[dict[_Used, _Back]], used: _Used, end: int) -> tuple[Stage, ...]:
+    stages: list[Stage] = []
+    for index in range(len(backs) - 1, -1, -1):
+        step = backs[index][used][end]
+        if step is not None:
+            first, used = step
+            stages.append(Stage(index, first, end))
+            end = first
+    return tuple(reversed(stages))
+
+
+def _counts(found: Partition, options: Sequence[StageOption], at_least: _Used) -> _Used:
+    used = (0, 0)
+    for stage in found.stages:
+        used = _counted(used, options[stage.option].group, at_least)
+    return used
 
 
 def best_assignment(options: Sequence[StageOption], counts: Sequence[int]) -> Partition | None:
@@ -109,20 +134,20 @@ def best_assignment(options: Sequence[StageOption], counts: Sequence[int]) -> Pa
     bounds = [0]
     for count in counts:
         bounds.append(bounds[-1] + count)
-    nothing: list[tuple[float, _Chain]] = [(inf, None)] * (len(counts) + 1)
-    best = [(0.0, None), *nothing[1:]]
+    nothing: list[tuple[float, tuple[Stage, ...]]] = [(inf, ())] * (len(counts) + 1)
+    best = [(0.0, ()), *nothing[1:]]
     for index, option in enumerate(options):
         grown = nothing[:] if option.mandatory else best[:]
-        for stage, (time, chain) in enumerate(best[:-1]):
+        for stage, (time, stages) in enumerate(best[:-1]):
             first, end = bounds[stage], bounds[stage + 1]
             if time == inf or stage_memory(option, first, end) > option.limit:
                 continue
             total = time + stage_time(option, first, end)
             if total < grown[stage + 1][0]:
-                grown[stage + 1] = (total, ((index, first, end), chain))
+                grown[stage + 1] = (total, (*stages, Stage(index, first, end)))
         best = grown
-    time, chain = best[-1]
-    return None if time == inf else Partition(time, _stages(chain))
+    time, stages = best[-1]
+    return None if time == inf else Partition(time, stages)
 
 
 def _counted(used: tuple[int, int], group: int, at_least: tuple[int, int]) -> tuple[int, int]:
@@ -130,72 +155,68 @@ def _counted(used: tuple[int, int], group: int, at_least: tuple[int, int]) -> tu
     return (min(a + 1, at_least[0]), b) if group == 0 else (a, min(b + 1, at_least[1]))
 
 
-def _merge(fronts: dict[tuple[int, int], _Front], key: tuple[int, int], new: _Front) -> None:
-    old = fronts.get(key)
-    if old is None:
-        fronts[key] = new
-        return
-    for i, time in enumerate(new.time):
-        # Strictly better only: among equals, the earlier devices stay.
-        if time < old.time[i]:
-            old.time[i], old.chain[i] = time, new.chain[i]
+def _extend(
+    front: list[float], option: StageOption, best: list[float], back: _Back, used: _Used
+) -> None:
+    """Improve ``best`` by one more stage on ``option`` behind what ``front`` placed.
+
+    Only by what is strictly better: among equals, the earlier devices stay.
+    """
+    if front[0] == 0.0:
+        _extend_from_start(option, best, back, used)
+    _extend_to_middle(front, option, best, back, used)
+    _extend_to_end(front, option, best, back, used)
 
 
-def _extended(front: _Front, option: StageOption, index: int) -> _Front:
-    """``front`` with one more stage on ``option``, for every number of layers."""
+def _extend_from_start(option: StageOption, best: list[float], back: _Back, used: _Used) -> None:
+    """Runs that begin the model."""
     layers = len(option.time) - 1
-    result = _Front([inf] * (layers + 1), [None] * (layers + 1))
-    if front.time[0] == 0.0:
-        for end in range(1, layers + 1):
-            if stage_memory(option, 0, end) > option.limit:
-                continue  # not break: the run to the end has another edge
-            result.time[end] = stage_time(option, 0, end)
-            result.chain[end] = (index, 0, end), None
-    _extend_to_middle(front, option, index, result)
-    _extend_to_end(front, option, index, result)
-    return result
+    time, start = option.time, option.edge_time[1] - option.time[0]
+    longest = option.limit - option.edge_memory[1] + option.memory[0]
+    for end in range(1, layers):
+        if option.memory[end] > longest:
+            break
+        total = time[end] + start
+        if total < best[end]:
+            best[end], back[end] = total, (0, used)
+    if stage_memory(option, 0, layers) <= option.limit:
+        total = stage_time(option, 0, layers)
+        if total < best[layers]:
+            best[layers], back[layers] = total, (0, used)
 
 
-def _extend_to_middle(front: _Front, option: StageOption, index: int, result: _Front) -> None:
+def _extend_to_middle(
+    front: list[float], option: StageOption, best: list[float], back: _Back, used: _Used
+) -> None:
     """Runs that neither begin nor end the model."""
     time, memory, edge = option.time, option.memory, option.edge_time[0]
     room = option.limit - option.edge_memory[0]
-    queue: deque[tuple[float, int]] = deque()
+    keys = [placed - spent for placed, spent in zip(front, time, strict=True)]
+    # Firsts whose run fits, their keys rising.
+    queue: deque[int] = deque()
     for end in range(2, len(time) - 1):
-        first = end - 1
-        key = front.time[first] - time[first]
-        if key < inf:
-            while queue and queue[-1][0] > key:
-                queue.pop()
-            queue.append((key, first))
+        key = keys[end - 1]
+        while queue and keys[queue[-1]] > key:
+            queue.pop()
+        queue.append(end - 1)
         least = memory[end] - room
-        while queue and memory[queue[0][1]] < least:
+        while queue and memory[queue[0]] < least:
             queue.popleft()
-        if not queue:
-            continue
-        key, first = queue[0]
-        total = key + time[end] + edge
-        if total < result.time[end]:
-            result.time[end] = total
-            result.chain[end] = (index, first, end), front.chain[first]
+        if queue:
+            total = keys[queue[0]] + time[end] + edge
+            if total < best[end]:
+                best[end], back[end] = total, (queue[0], used)
 
 
-def _extend_to_end(front: _Front, option: StageOption, index: int, result: _Front) -> None:
+def _extend_to_end(
+    front: list[float], option: StageOption, best: list[float], back: _Back, used: _Used
+) -> None:
     """Runs up to the last layer that do not begin the model."""
     end = len(option.time) - 1
     room = option.limit - option.edge_memory[2]
     for first in range(end - 1, 0, -1):
         if option.memory[end] - option.memory[first] > room:
             break
-        total = front.time[first] + stage_time(option, first, end)
-        if total < result.time[end]:
-            result.time[end] = total
-            result.chain[end] = (index, first, end), front.chain[first]
-
-
-def _stages(chain: _Chain) -> tuple[Stage, ...]:
-    found: list[Stage] = []
-    while chain is not None:
-        run, chain = chain
-        found.append(Stage(*run))
-    return tuple(reversed(found))
+        total = front[first] + stage_time(option, first, end)
+        if total < best[end]:
+            best[end], back[end] = total, (first, used)

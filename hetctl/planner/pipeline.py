@@ -8,8 +8,18 @@ from hetctl.plan import Strategy
 from hetctl.planner.balance import balanced
 from hetctl.planner.device import Device
 from hetctl.planner.memory import MemoryModel
-from hetctl.planner.partition import Partition, StageOption, best_assignment, best_partition
+from hetctl.planner.partition import (
+    Partition,
+    Stage,
+    StageOption,
+    best_assignment,
+    best_partition,
+)
 from hetctl.planner.placement import Placement, Placer, Run
+
+# Layers x devices x orders that are worth a second: with more, the first orders are tried. They
+# differ at the ends of the pipeline only, or where layers are unlike.
+_MOST_STEPS = 400_000
 
 
 def fastest(
@@ -26,8 +36,11 @@ def fastest(
         cpus_required: Use every CPU rank.
     """
     memory = placer.memory(orders[0])
+    if least_needed(orders[0], memory) > sum(d.memory_limit_bytes for d in orders[0]):
+        return None
     best: tuple[Partition, Sequence[Device], list[StageOption]] | None = None
-    for devices in orders:
+    affordable = max(2, _MOST_STEPS // (len(orders[0]) * len(placer.spec.layers)))
+    for devices in orders[:affordable]:
         options = stage_options(placer, devices, memory, cpus_required)
         partition = best_partition(options, at_least)
         if partition and (best is None or partition.time < best[0].time):
@@ -36,6 +49,15 @@ def fastest(
         return None
     partition, devices, options = best
     return _placed(placer, devices, memory, balanced(partition, options))
+
+
+def on_one(placer: Placer, device: Device) -> Placement | None:
+    """All layers on one device, or None if they do not fit."""
+    memory = placer.memory([device])
+    layers = len(placer.spec.layers)
+    if memory.needed(device, 0, layers) > device.memory_limit_bytes:
+        return None
+    return _placed(placer, [device], memory, Partition(0.0, (Stage(0, 0, layers),)))
 
 
 def assigned(
@@ -77,6 +99,13 @@ def stage_options(
             )
         )
     return options
+
+
+def least_needed(devices: Sequence[Device], memory: MemoryModel) -> int:
+    """Bytes that the model takes on any of the devices: its layers and ends, and what every
+    rank takes besides, once."""
+    layers = min(memory.layers[kind][-1] for kind in {device.kind for device in devices})
+    return layers + min(memory.edges(device)[3] for device in devices)
 
 
 def _placed(

@@ -7,7 +7,7 @@ from hetctl.plan import LAUNCHABLE, Strategy
 from hetctl.planner.device import Device
 from hetctl.planner.inventory import Inventory
 from hetctl.planner.memory import MemoryModel
-from hetctl.planner.pipeline import assigned, fastest
+from hetctl.planner.pipeline import assigned, fastest, on_one
 from hetctl.planner.placement import Placement, Placer
 from hetctl.planner.request import PlanRequest
 from hetctl.planner.shortage import shortage, streaming_shortage
@@ -98,8 +98,8 @@ def choose(
 
 
 def _alone(strategy: Strategy, name: str, devices: tuple[Device, ...], placer: Placer) -> Candidate:
-    tried = [fastest(placer, [(device,)]) for device in devices]
-    placement = _best(tried, placer)
+    tried = {(device.rates, device.memory_limit_bytes): device for device in reversed(devices)}
+    placement = _best([on_one(placer, device) for device in reversed(tried.values())], placer)
     largest = max(devices, key=lambda device: device.memory_limit_bytes)
     why_not = "" if placement else shortage([largest], placer.memory([largest]))
     return Candidate(strategy, name, devices, placement, why_not)

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hetctl.planner.device import Device
 from hetctl.planner.memory import MemoryModel
 from hetctl.planner.placement import Placement, Placer, Run
-from hetctl.planner.streaming import MARGIN_BYTES, prefetch_groups, uva_budget
+from hetctl.planner.streaming import MARGIN_BYTES, prefetch_bytes, prefetch_groups, uva_budget
 
 
 def with_uva(placer: Placer, gpus: Sequence[Device], host_bytes: int) -> Placement | None:
@@ -35,12 +35,13 @@ def with_prefetch(placer: Placer, gpus: Sequence[Device], host_bytes: int) -> Pl
     relief = _overflow(fullest, memory)
     if relief <= 0:
         return None
-    slowest = min(gpu.rates.host_copy_bytes_per_s for gpu in gpus)
-    layers = placer.spec.layers[fullest.first : fullest.end]
+    fastest = max(gpu.rates.host_copy_bytes_per_s for gpu in gpus)
+    layers = placer.spec.layers
     best: Placement | None = None
-    for streamed, offload in prefetch_groups(layers, relief):
-        if best is not None and streamed / slowest > best.objective_s:
-            break  # the copies alone take longer
+    for _, offload in prefetch_groups(layers[fullest.first : fullest.end], relief):
+        streamed = sum(prefetch_bytes(layers[r.first : r.end], offload)[0] for r in runs)
+        if best is not None and streamed / fastest > best.objective_s:
+            continue  # the copies alone take longer
         placement = placer.place("prefetch", runs, memory, offload)
         fits = all(s.needed(memory) <= s.device.memory_limit_bytes for s in placement.stages)
         if not fits or _pinned(placement) > host_bytes:
