@@ -156,6 +156,26 @@ class RankedStrategy(Frozen):
     prediction: Prediction | None = None
 
 
+class Crossover(Frozen):
+    """From so many concurrent sequences on, this strategy is the choice."""
+
+    concurrency: PositiveInt
+    strategy: Strategy
+    name: str
+    output_tokens_per_s: NonNegativeFloat
+
+
+class WhatIf(Frozen):
+    """What another machine would choose under the same load."""
+
+    change: str
+    """Such as ``a PCIe 5.0 slot``."""
+    strategy: Strategy
+    name: str
+    speedup: NonNegativeFloat
+    """Its tokens per second over this plan's."""
+
+
 class Plan(Document):
     """A split of one model over the devices of one machine, and what it should give."""
 
@@ -187,6 +207,9 @@ class Plan(Document):
     """Tokens that the smallest KV cache among the ranks holds."""
     prediction: Prediction
     explanation: tuple[str, ...] = ()
+    crossovers: tuple[Crossover, ...] = ()
+    """The choice by concurrency, from 1 on; empty where it was not looked for."""
+    what_if: tuple[WhatIf, ...] = ()
     ranking: tuple[RankedStrategy, ...] = ()
     """Every strategy, the best first and the infeasible last. Memory is that of the context
     planned for; the chosen one's ranks above have what room was left as KV cache."""

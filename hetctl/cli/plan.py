@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from hetctl.cli import plan_options as options
+from hetctl.errors import UsageError
 
 
 def plan(
@@ -24,8 +25,26 @@ def plan(
     concurrency: options.Concurrency = options.DEFAULT_CONCURRENCY,
     input_len: options.InputLen = options.DEFAULT_INPUT_LEN,
     output_len: options.OutputLen = options.DEFAULT_OUTPUT_LEN,
+    sweep: Annotated[
+        str | None,
+        typer.Option(
+            "--sweep",
+            metavar="FIELD=VALUES",
+            help="Plan for a range of loads, such as concurrency=1,2,4,...,256 "
+            "(or input-len, output-len).",
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot",
+            metavar="FILE",
+            help="Draw time and memory per rank, and each strategy over concurrency "
+            "(.png, .svg or .pdf).",
+        ),
+    ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the plan document, and nothing else.")
+        bool, typer.Option("--json", help="Print the plan (or sweep) document, and nothing else.")
     ] = False,
     save: Annotated[
         Path | None,
@@ -34,11 +53,17 @@ def plan(
         ),
     ] = None,
 ) -> None:
-    """Find the fastest split of MODEL over this machine's GPUs and CPUs.
+    """Find the fastest way to run MODEL on this machine's GPUs and CPUs, or on another's.
 
     Reads the model's config.json only: nothing is loaded and nothing is started.
     """
-    found = options.inputs_from_options(
+    if sweep is not None and (plot is not None or save is not None):
+        raise UsageError("--sweep makes no plan to --save or --plot; leave one of them out.")
+    if plot is not None:
+        from hetctl.cli.plan_plot import check_plot_name
+
+        check_plot_name(plot)
+    inputs = options.inputs_from_options(
         model,
         split=split,
         strategy=strategy,
@@ -54,7 +79,11 @@ def plan(
         concurrency=concurrency,
         input_len=input_len,
         output_len=output_len,
-    ).plan()
+    )
+    if sweep is not None:
+        _show_sweep(inputs, sweep, as_json)
+        return
+    found = inputs.plan(explore=True)
     from hetctl.cli.console import err, out
     from hetctl.cli.plan_view import plan_view
 
@@ -65,3 +94,21 @@ def plan(
     if save is not None:
         found.save(save)
         err.print(f"Saved to {save}", markup=False, soft_wrap=True)
+    if plot is not None:
+        from hetctl.cli.plan_plot import plot_plan
+        from hetctl.planner.sensitivity import CONCURRENCIES
+
+        plot_plan(found, inputs.sweep("concurrency", CONCURRENCIES), plot)
+        err.print(f"Drawn to {plot}", markup=False, soft_wrap=True)
+
+
+def _show_sweep(inputs: options.PlanInputs, text: str, as_json: bool) -> None:
+    from hetctl.cli.console import out
+    from hetctl.cli.sweep_view import sweep_view
+    from hetctl.planner.sweeping import parse_sweep
+
+    found = inputs.sweep(*parse_sweep(text))
+    if as_json:
+        typer.echo(found.to_json(), nl=False)
+    else:
+        out.print(sweep_view(found))

@@ -5,6 +5,7 @@ Each option is one ``Annotated`` type, so that the three commands cannot drift a
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from hetctl.model.spec import ModelSpec
     from hetctl.plan import Plan
     from hetctl.planner import PlanRequest
+    from hetctl.sweep import Sweep, SweepField
     from hetctl.workload import Workload
 
 _SPLIT = "Split"
@@ -171,8 +173,8 @@ class PlanInputs:
     workload: "Workload"
     request: "PlanRequest"
 
-    def plan(self) -> "Plan":
-        """The plan.
+    def plan(self, explore: bool = False) -> "Plan":
+        """The plan; ``explore`` also finds what would change it.
 
         Raises:
             UsageError: the request contradicts the machine, the model or itself.
@@ -180,7 +182,17 @@ class PlanInputs:
         """
         from hetctl.planner import make_plan
 
-        return make_plan(self.machine, self.spec, self.workload, self.request)
+        return make_plan(self.machine, self.spec, self.workload, self.request, explore)
+
+    def sweep(self, field: "SweepField", values: Sequence[int]) -> "Sweep":
+        """Every strategy at each of ``values`` of a field of the workload.
+
+        Raises:
+            UsageError: the request contradicts the machine, the model or itself.
+        """
+        from hetctl.planner.sweeping import make_sweep
+
+        return make_sweep(self.machine, self.spec, self.workload, self.request, field, values)
 
 
 def inputs_from_options(

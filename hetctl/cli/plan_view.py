@@ -4,9 +4,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hetctl.plan import Plan, Prediction, RankedStrategy, RankPlan
+from hetctl.plan import Plan, RankedStrategy, RankPlan
 from hetctl.probe.cpu_list import format_cpu_list
-from hetctl.units import format_bytes, format_duration
+from hetctl.units import format_bytes, format_duration, format_throughput
 
 _BAR_CELLS = 8
 _SMALL_BAR_CELLS = 4
@@ -20,6 +20,8 @@ def plan_view(plan: Plan) -> Group:
     parts += [_bullet(sentence) for sentence in plan.explanation]
     if len(plan.ranking) > 1:
         parts += [Text(), _ranking(plan.ranking)]
+        if any(entry.feasible and not entry.launchable for entry in plan.ranking):
+            parts.append(Text("(1) hetctl serve cannot start this yet", style="dim"))
         parts += [_cannot_run(entry) for entry in plan.ranking if not entry.feasible]
     return Group(*parts)
 
@@ -91,7 +93,7 @@ def _prediction(plan: Plan) -> Text:
     found, load = plan.prediction, plan.workload
     text = Text.assemble(
         "\nEstimated: " if found.rates == "estimate" else "\nPredicted: ",
-        (f"{_throughput(found)} tokens/s", "bold"),
+        (f"{format_throughput(found.output_tokens_per_s)} tokens/s", "bold"),
         f", first token after {format_duration(found.ttft_s)}, "
         f"then {format_duration(found.tpot_s)} per token",
         f"\n{load.concurrency} requests of {load.input_len} + {load.output_len} tokens at once; "
@@ -99,11 +101,6 @@ def _prediction(plan: Plan) -> Text:
     )
     text.append(found.rates, style="yellow" if found.rates == "estimate" else "green")
     return text
-
-
-def _throughput(found: Prediction) -> str:
-    rate = found.output_tokens_per_s
-    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
 
 
 def _bullet(sentence: str) -> Table:
@@ -126,9 +123,9 @@ def _ranking(found: tuple[RankedStrategy, ...]) -> Table:
             continue
         table.add_row(
             "*" if entry.chosen else "",
-            entry.name if entry.launchable else f"{entry.name} (serve cannot start it yet)",
+            entry.name if entry.launchable else f"{entry.name} (1)",
             _split(entry.split),
-            _throughput(speed),
+            format_throughput(speed.output_tokens_per_s),
             format_duration(speed.ttft_s),
             format_duration(speed.tpot_s),
             _bars(entry.ranks),

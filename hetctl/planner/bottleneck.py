@@ -24,6 +24,8 @@ def _parts(placement: Placement) -> list[tuple[float, str]]:
         if not of_kind:
             continue
         where = "the CPU" if kind == "cpu" else names_of([stage.device for stage in of_kind])
+        if placement.tensor_parallel > 1 and kind == "cuda":
+            where = "each GPU"
         times = [stage.decode for stage in of_kind]
         host = sum(stage.host_bytes for stage in of_kind)
         parts += [

@@ -44,6 +44,9 @@ class LayerTime:
         return self.weights_s + self.attention_s + self.overhead_s + self.transfer_s
 
 
+LAYER_PARTS = ("read_s", "compute_s", "weights_s", "attention_s", "overhead_s", "transfer_s")
+
+
 @dataclass(frozen=True, slots=True)
 class StepCost:
     """One kind of step on one device: any stage's time from differences."""
@@ -52,6 +55,8 @@ class StepCost:
     layers: tuple[LayerTime, ...]
     sums_s: tuple[float, ...]
     """Prefix sums of the layers' totals, one entry more than there are layers."""
+    parts_s: dict[str, tuple[float, ...]]
+    """The same of each of ``LAYER_PARTS``."""
     head: LayerTime
     """The output head, on the last stage."""
     hop_s: float
@@ -110,21 +115,30 @@ def step_cost(
     spec: ModelSpec, rates: KernelRates, step: Step, all_reduce: AllReduce | None = None
 ) -> StepCost:
     """Times of ``spec`` on a device of ``rates`` in one ``step``."""
-    kinds = {layer: layer_time(layer, spec, rates, step) for layer in set(spec.layers)}
+    # Layers are mostly alike: each kind once, and then by number, as comparing them takes long.
+    numbers = {layer: number for number, layer in enumerate(dict.fromkeys(spec.layers))}
+    order = [numbers[layer] for layer in spec.layers]
+    kinds = [layer_time(layer, spec, rates, step) for layer in numbers]
     state = step.rows * spec.hidden_size * DTYPE_BYTES[spec.dtype]
     if all_reduce is not None and step.rows:
         # After attention and after the MLP.
         shared = 2 * all_reduce(state)
-        kinds = {layer: replace(time, transfer_s=shared) for layer, time in kinds.items()}
-    layers = tuple(kinds[layer] for layer in spec.layers)
+        kinds = [replace(time, transfer_s=shared) for time in kinds]
     size = _TENSORS_PER_HOP * state
     return StepCost(
         step=step,
-        layers=layers,
-        sums_s=tuple(accumulate((layer.total_s for layer in layers), initial=0.0)),
+        layers=tuple(kinds[number] for number in order),
+        sums_s=_sums(order, [time.total_s for time in kinds]),
+        parts_s={
+            part: _sums(order, [getattr(time, part) for time in kinds]) for part in LAYER_PARTS
+        },
         head=_head_time(spec, rates, step),
         hop_s=rates.hop_latency_s + size / rates.hop_bytes_per_s if step.rows else 0.0,
     )
+
+
+def _sums(order: list[int], kinds: list[float]) -> tuple[float, ...]:
+    return tuple(accumulate(map(kinds.__getitem__, order), initial=0.0))
 
 
 def layer_time(layer: LayerSpec, spec: ModelSpec, rates: KernelRates, step: Step) -> LayerTime:

@@ -1,60 +1,62 @@
 """Machine, model, workload and request -> plan."""
 
-from hetctl.errors import UsageError
 from hetctl.machine import Machine
 from hetctl.model.spec import ModelSpec
 from hetctl.plan import Plan
-from hetctl.planner.context import (
-    contexts_to_try,
-    fullest_device,
-    longest_context,
-    own_length,
-    with_context,
-)
+from hetctl.planner.context import fullest_device, longest_context, own_length, with_context
+from hetctl.planner.decision import Decision, decide
 from hetctl.planner.explanation import context_sentence, explain
 from hetctl.planner.inventory import take_inventory
 from hetctl.planner.misfit import misfit
-from hetctl.planner.placement import Placement, Placer
+from hetctl.planner.placement import Placement
 from hetctl.planner.ranking import ranking, same_placement
 from hetctl.planner.ranks import kv_cache_tokens, rank_plans
 from hetctl.planner.request import PlanRequest
-from hetctl.planner.strategy import Candidate, candidates, choose
+from hetctl.planner.sensitivity import crossover_sentences, find_crossovers, said, what_if
 from hetctl.workload import Workload
 
 
 def make_plan(
-    machine: Machine, spec: ModelSpec, workload: Workload, request: PlanRequest | None = None
+    machine: Machine,
+    spec: ModelSpec,
+    workload: Workload,
+    request: PlanRequest | None = None,
+    explore: bool = False,
 ) -> Plan:
-    """The fastest way to run ``spec`` on ``machine`` that ``request`` allows.
+    """The best way to run ``spec`` on ``machine`` that ``request`` allows.
+
+    Args:
+        explore: Also find out what would change the choice, which takes some plans more.
 
     Raises:
         UsageError: the request contradicts the machine, the model or itself, or the
             machine document lacks a rate.
-        DoesNotFitError: no allowed split fits the memory there is.
+        DoesNotFitError: no allowed way fits the memory there is.
     """
     request = request or PlanRequest()
-    _check_split(spec, request)
-    inventory = take_inventory(machine, spec, request)
-    for length in contexts_to_try(spec, workload):
-        placer = Placer(spec, workload, length, request.goal)
-        found = candidates(inventory, placer)
-        chosen = choose(request, inventory, found, placer)
-        if chosen is not None:
-            return _plan(machine, workload, request, placer, chosen, found)
-    raise misfit(inventory, spec, workload, request)
+    decision = decide(machine, spec, workload, request)
+    if decision is None:
+        raise misfit(take_inventory(machine, spec, request), spec, workload, request)
+    plan = _plan(machine, workload, request, decision)
+    if not explore:
+        return plan
+    crossovers = find_crossovers(machine, spec, workload, request)
+    changes = what_if(machine, spec, workload, request, decision)
+    sentences = (*crossover_sentences(crossovers, workload.concurrency), *map(said, changes))
+    return plan.model_copy(
+        update={
+            "crossovers": crossovers,
+            "what_if": changes,
+            "explanation": (*plan.explanation, *sentences),
+        }
+    )
 
 
-def _plan(
-    machine: Machine,
-    workload: Workload,
-    request: PlanRequest,
-    placer: Placer,
-    chosen: Placement,
-    found: list[Candidate],
-) -> Plan:
+def _plan(machine: Machine, workload: Workload, request: PlanRequest, decision: Decision) -> Plan:
+    placer, planned = decision.placer, decision.chosen
     spec = placer.spec
-    others = [c for c in found if not same_placement(c.placement, chosen)]
-    planned, context = chosen, None
+    others = [c for c in decision.candidates if not same_placement(c.placement, planned)]
+    chosen, context = planned, None
     if workload.max_model_len is None:
         chosen, context = _with_longest_context(chosen, spec, workload)
     serving = chosen.memory.serving
@@ -76,7 +78,7 @@ def _plan(
         kv_cache_tokens=kv_cache_tokens(chosen),
         prediction=chosen.prediction,
         explanation=explain(planned, others, placer, request, context),
-        ranking=ranking(planned, found),
+        ranking=ranking(planned, decision.candidates),
     )
 
 
@@ -98,15 +100,3 @@ def _gpu_memory_utilization(chosen: Placement) -> float | None:
         if stage.device.kind == "cuda"
     ]
     return min(shares, default=None)
-
-
-def _check_split(spec: ModelSpec, request: PlanRequest) -> None:
-    if not isinstance(request.split, tuple):
-        return
-    placed, layers = sum(request.split), len(spec.layers)
-    if placed != layers:
-        split = ",".join(map(str, request.split))
-        raise UsageError(
-            f"--split {split} places {placed} layers, but {spec.name} has {layers}; "
-            f"the numbers must add up to {layers}."
-        )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from hetctl.plan import StepParts
-from hetctl.planner.cost import StepCost
+from hetctl.planner.cost import LAYER_PARTS, StepCost
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +35,18 @@ class StageTime:
 
 def resident_time(cost: StepCost, first: int, end: int) -> StageTime:
     """Layers ``[first, end)`` whose weights are in the device's own memory."""
-    layers = cost.layers[first:end]
+    read, compute, weights, attention, overhead, transfer = (
+        sums[end] - sums[first] for sums in map(cost.parts_s.__getitem__, LAYER_PARTS)
+    )
     last = end == len(cost.layers)
-    head = cost.head
-    read = sum(layer.read_s for layer in layers) + last * head.read_s
-    compute = sum(layer.compute_s for layer in layers) + last * head.compute_s
+    if last:
+        read += cost.head.read_s
+        compute += cost.head.compute_s
+        weights += cost.head.weights_s
     return StageTime(
-        weights_s=sum(layer.weights_s for layer in layers) + last * head.weights_s,
-        attention_s=sum(layer.attention_s for layer in layers),
-        transfer_s=((first > 0) + (not last)) * cost.hop_s + sum(x.transfer_s for x in layers),
-        overhead_s=sum(layer.overhead_s for layer in layers),
+        weights_s=weights,
+        attention_s=attention,
+        transfer_s=((first > 0) + (not last)) * cost.hop_s + transfer,
+        overhead_s=overhead,
         compute_bound=compute > read,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from hetctl.model.spec import ModelSpec
 from hetctl.plan import LAUNCHABLE, Strategy
 from hetctl.planner.device import Device
 from hetctl.planner.inventory import Inventory
@@ -44,7 +45,14 @@ def candidates(inventory: Inventory, placer: Placer) -> list[Candidate]:
     if len(gpus) > 1:
         placement = fastest(placer, inventory.gpu_orders, at_least=(2, 0))
         found.append(_pipeline("gpu", "GPUs in a pipeline", gpus, placement, placer))
-        found.append(_tensor_parallel("gpu-tp", "GPUs in tensor parallel", gpus, placer))
+        found.append(
+            _tensor_parallel(
+                "gpu-tp",
+                "GPUs in tensor parallel",
+                [gpus[:ranks] for ranks in range(len(gpus), 1, -1)],
+                placer,
+            )
+        )
     if gpus and all(candidate.placement is None for candidate in found):
         found += _streamed(gpus, inventory.host_bytes, placer)
     if gpus and cpus:
@@ -52,7 +60,12 @@ def candidates(inventory: Inventory, placer: Placer) -> list[Candidate]:
         devices = inventory.orders[0]
         found.append(_pipeline("pipeline", "GPU and CPU", devices, placement, placer))
         found.append(
-            _tensor_parallel("mixed-tp", "GPU and CPU in tensor parallel", devices, placer)
+            _tensor_parallel(
+                "mixed-tp",
+                "GPU and CPU in tensor parallel",
+                [(*gpus[:ranks], cpus[0]) for ranks in range(len(gpus), 0, -1)],
+                placer,
+            )
         )
     if cpus and not (required and len(cpus) > 1):
         found.append(_alone("cpu", "one CPU rank", cpus, placer))
@@ -117,17 +130,30 @@ def _pipeline(
 
 
 def _tensor_parallel(
-    strategy: Strategy, name: str, devices: tuple[Device, ...], placer: Placer
+    strategy: Strategy, name: str, groups: Sequence[tuple[Device, ...]], placer: Placer
 ) -> Candidate:
-    ranks = len(devices)
-    share = share_of(placer.spec, ranks)
-    if share is None:
+    """The best of the groups of devices; the first one tells why, where none fits."""
+    shares = [(devices, share_of(placer.spec, len(devices))) for devices in groups]
+    tried = [_shared(strategy, name, devices, share, placer) for devices, share in shares if share]
+    if not tried:
         spec = placer.spec
         why_not = (
             f"{spec.attention_heads} attention heads and {spec.kv_heads} KV heads cannot be "
-            f"divided among {ranks} ranks"
+            f"divided among {len(groups[-1])} ranks"
         )
-        return Candidate(strategy, name, devices, None, why_not)
+        return Candidate(strategy, name, groups[-1], None, why_not)
+    placement = _best([candidate.placement for candidate in tried], placer)
+    return next(candidate for candidate in tried if candidate.placement is placement)
+
+
+def _shared(
+    strategy: Strategy,
+    name: str,
+    devices: tuple[Device, ...],
+    share: ModelSpec,
+    placer: Placer,
+) -> Candidate:
+    """Every layer divided among ``devices``, each with ``share`` of the model."""
     memory = MemoryModel.of(share, placer.serving(devices))
     layers = len(share.layers)
     for device in devices:
@@ -140,8 +166,8 @@ def _tensor_parallel(
 def _streamed(gpus: tuple[Device, ...], host_bytes: int, placer: Placer) -> list[Candidate]:
     found = []
     kinds: tuple[tuple[Strategy, str, _Solve], ...] = (
-        ("uva", "GPU reading weights over its link", with_uva),
-        ("prefetch", "GPU with layers copied ahead", with_prefetch),
+        ("uva", "GPU with UVA weights", with_uva),
+        ("prefetch", "GPU with prefetched layers", with_prefetch),
     )
     for strategy, name, solve in kinds:
         placement = solve(placer, gpus, host_bytes)

@@ -11,7 +11,7 @@ the next step's first streamed layer has: CUDA graphs must be left with nothing 
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from math import ceil
 
 from hetctl.model.spec import LayerSpec
@@ -82,8 +82,14 @@ def uva_time(
 
 def prefetch_bytes(layers: Sequence[LayerSpec], offload: PrefetchOffload) -> tuple[int, int]:
     """Bytes of a stage's weights that are in host memory, and of the buffer on the GPU."""
-    streamed = [layer.weight_bytes for i, layer in enumerate(layers) if offload.offloads(i)]
+    streamed = [layers[i].weight_bytes for i in _streamed(len(layers), offload)]
     return sum(streamed), offload.prefetch_step * max(streamed, default=0)
+
+
+def _streamed(count: int, offload: PrefetchOffload) -> list[int]:
+    """Which of a stage's ``count`` layers :meth:`PrefetchOffload.offloads` tells of."""
+    group, kept = offload.group_size, offload.group_size - offload.num_in_group
+    return [i for i in range(count) if i % group >= kept]
 
 
 def prefetch_time(
@@ -105,21 +111,22 @@ def prefetch_time(
         return resident
     in_pieces = step.prompt_tokens > 0 and step.rows <= _MOST_ROWS_IN_GRAPHS
     without_graphs = step.rows > _MOST_ROWS_IN_GRAPHS
-    leading = between = waiting = 0.0
-    first_copy: float | None = None
-    for index in range(first, end):
-        if not offload.offloads(index - first):
-            between += 0.0 if in_pieces else cost.layers[index].total_s
-            continue
-        copy = layers[index].weight_bytes / rates.host_copy_bytes_per_s
-        if first_copy is None:
-            first_copy, leading = copy, between
-        else:
-            waiting += max(0.0, copy - between)
-        between = 0.0
-    if first_copy is not None:
-        # Only without graphs may the last copy run on while the next step begins.
-        waiting += max(0.0, first_copy - between - leading * without_graphs)
+    streamed = [first + i for i in _streamed(end - first, offload)]
+    if not streamed:
+        return resident
+
+    def copy(index: int) -> float:
+        return layers[index].weight_bytes / rates.host_copy_bytes_per_s
+
+    def hidden(begin: int, stop: int) -> float:
+        return 0.0 if in_pieces else cost.sums_s[stop] - cost.sums_s[begin]
+
+    waiting = sum(
+        max(0.0, copy(index) - hidden(before + 1, index)) for before, index in pairwise(streamed)
+    )
+    # Only without graphs may the last copy run on while the next step begins.
+    behind = hidden(streamed[-1] + 1, end) + hidden(first, streamed[0]) * without_graphs
+    waiting += max(0.0, copy(streamed[0]) - behind)
     return replace(resident, stream_s=waiting)
 
 
