@@ -59,13 +59,11 @@ def format_rate(bytes_per_s: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """``850 us``, ``12.5 ms``, ``125 ms``, ``3.20 s`` or ``2 min 05 s``."""
+    """``850 us``, ``12.5 ms``, ``3.20 s`` or ``2 min 05 s``."""
     if seconds < 1e-3:
         return f"{seconds * 1e6:.0f} us"
-    if seconds < 0.09995:
+    if seconds < 1:
         return f"{seconds * 1e3:.1f} ms"
-    if seconds < 0.9995:
-        return f"{seconds * 1e3:.0f} ms"
     if seconds < 60:
         return f"{seconds:.2f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -8,7 +8,7 @@ from hetctl.plan import Plan, RankedStrategy, RankPlan
 from hetctl.probe.cpu_list import format_cpu_list
 from hetctl.units import format_bytes, format_duration, format_throughput
 
-_BAR_CELLS = 8
+_BAR_CELLS = 5
 _SMALL_BAR_CELLS = 4
 _MOST_BARS = 3
 _NEARLY_FULL = 0.95

@@ -2,6 +2,7 @@
 
 from hetctl.errors import DoesNotFitError
 from hetctl.model.spec import ModelSpec
+from hetctl.plan import Strategy
 from hetctl.planner.context import contexts_to_try
 from hetctl.planner.inventory import Inventory
 from hetctl.planner.pipeline import assigned
@@ -18,6 +19,8 @@ def misfit(
     """Why no allowed split fits, per device, and the smallest change that would."""
     length = contexts_to_try(spec, workload)[-1]
     placer = Placer(spec, workload, length)
+    if request.strategy != "auto":
+        return _misfit_of_strategy(request.strategy, inventory, placer)
     remedy = _remedy(inventory, spec, workload, request, length)
     if isinstance(request.split, tuple):
         return _misfit_of_split(inventory, placer, request.split, remedy)
@@ -31,6 +34,27 @@ def misfit(
         f"{spec.name} does not fit {what}: it needs {format_bytes(spec.weight_bytes)} for weights "
         f"and {format_bytes(kv)} for the KV cache of {workload.concurrency} x {length:,} tokens, "
         f"plus activations and framework on each device, but {rooms}; {remedy}."
+    )
+
+
+def _misfit_of_strategy(
+    strategy: Strategy, inventory: Inventory, placer: Placer
+) -> DoesNotFitError:
+    """Why the one strategy that was asked for cannot run."""
+    found = [c for c in candidates(inventory, placer) if c.strategy == strategy]
+    if found:
+        why = found[-1].why_not
+    elif strategy == "cpu" or (strategy == "pipeline" and inventory.gpus):
+        why = "no core may be used"
+    elif not inventory.gpus:
+        why = "there is no GPU that may be used"
+    elif strategy == "gpu-tp":
+        why = "it needs two GPUs at least"
+    else:
+        why = "the model fits the GPUs without it"
+    return DoesNotFitError(
+        f"--strategy {strategy} cannot run {placer.spec.name}: {why}; "
+        f"--strategy auto takes the best that can."
     )
 
 
