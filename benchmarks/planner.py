@@ -1,4 +1,4 @@
-"""How long planning takes: 80 layers over 8 GPUs and 4 NUMA nodes.
+"""How long planning takes: 80 layers over 8 GPUs and 4 NUMA nodes, and far beyond.
 
 Prints the time of the solve alone and of whole processes, imports and output included, with
 the bytecode of every module cached as an installation has it::
@@ -22,6 +22,7 @@ from rich.table import Table
 from hetctl.document import Figure
 from hetctl.machine import Core, Cpu, Gpu, Machine, NumaNode
 from hetctl.model.config import read_model_spec
+from hetctl.model.spec import ModelSpec
 from hetctl.planner import make_plan
 from hetctl.units import GIB, format_duration
 from hetctl.workload import Workload
@@ -75,6 +76,45 @@ def big_machine() -> Machine:
     return Machine(cpu=Cpu(model="benchmark CPU"), gpus=tuple(gpus), numa_nodes=tuple(nodes))
 
 
+def huge_machine() -> Machine:
+    """48 GPUs of 8 to 10 GiB and 16 NUMA nodes, in groups of different speed."""
+
+    def rate(value: float) -> Figure:
+        return Figure(value=value, source="estimate")
+
+    gpus = [
+        Gpu(
+            index=i,
+            name="benchmark GPU",
+            memory_total_bytes=(8 + i % 3) * GIB,
+            memory_free_bytes=(8 + i % 3) * GIB,
+            memory_read_bytes_per_s=rate((1 + i % 4) * 1e12),
+            matmul_bf16_flops=rate(165e12),
+            host_to_device_bytes_per_s=rate(25e9),
+        )
+        for i in range(48)
+    ]
+    nodes = [
+        NumaNode(
+            id=i,
+            cores=tuple(Core(cpus=(cpu,)) for cpu in range(16 * i, 16 * i + 16)),
+            memory_total_bytes=128 * GIB,
+            memory_free_bytes=(64 + i % 5) * GIB,
+            memory_read_bytes_per_s=rate((80 + i % 4) * 1e9),
+            matmul_bf16_flops=rate(10e12),
+        )
+        for i in range(16)
+    ]
+    return Machine(cpu=Cpu(model="benchmark CPU"), gpus=tuple(gpus), numa_nodes=tuple(nodes))
+
+
+def huge_model(folder: Path) -> ModelSpec:
+    """1,000 layers of 300 MB."""
+    config = LLAMA_70B | {"hidden_size": 4096, "num_attention_heads": 32, "intermediate_size": 8192}
+    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 1000}))
+    return read_model_spec(str(folder))
+
+
 def timed(action: Callable[[], object], times: int) -> list[float]:
     """Wall seconds of each call."""
     found = []
@@ -109,8 +149,17 @@ def main() -> None:
         hetctl = ["-m", "hetctl"]
         floor = "import typer, pydantic.main, rich.table"
 
+        (folder / "huge").mkdir()
+        huge, many = huge_machine(), huge_model(folder / "huge")
+        load = Workload(max_model_len=2048)
         rows = {
             "make_plan": timed(lambda: make_plan(machine, spec, Workload()), SOLVES),
+            "make_plan and what would change it": timed(
+                lambda: make_plan(machine, spec, Workload(), explore=True), SOLVES
+            ),
+            "make_plan, 1,000 layers, 64 devices": timed(
+                lambda: make_plan(huge, many, load), SOLVES // 4
+            ),
             "hetctl plan": timed_process(
                 [*hetctl, "plan", name, "--machine", str(machine_file)], cache
             ),

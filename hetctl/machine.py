@@ -161,6 +161,8 @@ class Machine(Document):
     shm_free_bytes: NonNegativeInt | None = None
     notes: tuple[str, ...] = ()
     """What could not be found out, and why (one sentence each)."""
+    rate_notes: tuple[str, ...] = ()
+    """What plans should say about where the rates come from (one sentence each)."""
 
     @property
     def memory_free_bytes(self) -> int:

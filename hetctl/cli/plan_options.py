@@ -255,19 +255,22 @@ def inputs_from_options(
 def load_machine(choice: str | None) -> "Machine":
     """A machine by name, of a saved file, or this one, with every rate filled in.
 
+    Rates are those that were measured on a machine of its kind, else those of the data.
+
     Raises:
         UsageError: neither a name nor a readable file; the known names are listed.
     """
     from hetctl.profiles import with_rates
+    from hetctl.profiles.measured import with_measurements
 
     if choice is None:
         from hetctl.probe.machine import probe_machine
 
-        return with_rates(probe_machine())
+        return with_rates(with_measurements(probe_machine()))
     if Path(choice).is_file() or os.sep in choice or choice.endswith(".json"):
         from hetctl.machine import Machine
 
-        return with_rates(Machine.load(Path(choice)))
+        return with_rates(with_measurements(Machine.load(Path(choice))))
     from hetctl.profiles.machines import load_named_machine
 
     return with_rates(load_named_machine(choice))

@@ -77,7 +77,10 @@ def _plan(machine: Machine, workload: Workload, request: PlanRequest, decision: 
         gpu_memory_utilization=_gpu_memory_utilization(chosen),
         kv_cache_tokens=kv_cache_tokens(chosen),
         prediction=chosen.prediction,
-        explanation=explain(planned, others, placer, request, context),
+        explanation=(
+            *explain(planned, others, placer, request, context),
+            *machine.rate_notes,
+        ),
         ranking=ranking(planned, decision.candidates),
     )
 

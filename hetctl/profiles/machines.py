@@ -77,7 +77,7 @@ def _machine(name: str, data: dict[str, Any]) -> Machine:
         cpu=Cpu(**data["cpu"], logical_cpus_online=sum(len(node.cpus) for node in placed)),
         numa_nodes=tuple(placed),
         gpus=tuple(Gpu(index=i, **gpu) for i, gpu in enumerate(gpus)),
-        notes=(f"Not this machine: {data['title']}, from hetctl's profiles.",),
+        rate_notes=(f"Planned for another machine, {name}: {data['title']}.",),
     )
 
 

@@ -162,3 +162,38 @@ def test_balancing_keeps_the_time_and_minimises_the_fullest_device(
     assert fullest(even.stages) == pytest.approx(best)
     assert feasible(even.stages, options)
     assert total_time(even.stages, options) == pytest.approx(found.time)
+
+
+class Counted(tuple[float, ...]):
+    """Numbers that count how often they are looked at."""
+
+    looks = 0
+
+    def __getitem__(self, index: object) -> object:  # type: ignore[override]
+        type(self).looks += 1
+        return super().__getitem__(index)  # type: ignore[index]
+
+
+def looks(layers: int, devices: int) -> int:
+    """How often the search looks at a layer's time, on devices that each hold a part."""
+    Counted.looks = 0
+    options = [
+        StageOption(
+            time=Counted(float(i * (1 + d % 3)) for i in range(layers + 1)),
+            memory=tuple(range(layers + 1)),
+            edge_time=(1.0, 0.5, 0.5, 0.0),
+            edge_memory=(0, 0, 0, 0),
+            limit=2 * layers // devices + d % 4,
+        )
+        for d in range(devices)
+    ]
+    assert best_partition(options) is not None
+    return Counted.looks
+
+
+def test_the_work_grows_with_layers_times_devices() -> None:
+    once = looks(100, 8)
+    assert looks(200, 8) < 2.3 * once
+    assert looks(100, 16) < 2.3 * once
+    # 1,000 layers over 64 devices: some looks for each of the 64,000 ends of a stage.
+    assert looks(1000, 64) < 10 * 64_000

@@ -1,0 +1,108 @@
+"""What was measured on a machine: rates that replace those of datasheets.
+
+One JSON document per machine, named by its fingerprint and kept in the user's cache
+(:mod:`hetctl.profiles.measured` reads it). Calibration writes it; a person may edit it. Each
+figure has its spread, so that a reader can tell a difference from noise.
+"""
+
+from datetime import datetime
+from itertools import pairwise
+from typing import ClassVar, Self
+
+from pydantic import (
+    AwareDatetime,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from hetctl.document import Document, Frozen
+
+
+class Measured(Frozen):
+    """The median of repeated measurements, and how far they lie apart."""
+
+    median: PositiveFloat
+    low: PositiveFloat
+    high: PositiveFloat
+    samples: PositiveInt
+    command: str = ""
+    """What was run, where one figure was not measured like the others."""
+
+    @model_validator(mode="after")
+    def _is_in_order(self) -> Self:
+        if not self.low <= self.median <= self.high:
+            raise ValueError(
+                f"the median {self.median:g} is not between {self.low:g} and {self.high:g}"
+            )
+        return self
+
+    @property
+    def spread(self) -> float:
+        """From the lowest to the highest, as a share of the median."""
+        return (self.high - self.low) / self.median
+
+
+class MeasuredByRows(Frozen):
+    """A rate at rising numbers of rows (tokens of the batch)."""
+
+    rows: tuple[PositiveInt, ...] = Field(min_length=1)
+    values: tuple[Measured, ...]
+
+    @model_validator(mode="after")
+    def _is_a_table(self) -> Self:
+        if len(self.rows) != len(self.values):
+            raise ValueError(f"{len(self.rows)} rows have {len(self.values)} values")
+        if any(a >= b for a, b in pairwise(self.rows)):
+            raise ValueError("rows must rise")
+        return self
+
+
+class NodeProfile(Frozen):
+    """What one NUMA node's usable cores did together."""
+
+    numa_node: NonNegativeInt
+    threads: PositiveInt
+    memory_read_bytes_per_s: Measured | None = None
+    matmul_bf16_flops: Measured | None = None
+    weight_read_bytes_per_s_by_rows: MeasuredByRows | None = None
+    """Weights that the runtime's bf16 GEMM reads; its best kernel at each number of rows."""
+    attention_read_bytes_per_s: Measured | None = None
+    layer_overhead_s: Measured | None = None
+    hop_latency_s: Measured | None = None
+    """Of a pipeline hand-over to a GPU, the CPU's side."""
+    hop_bytes_per_s: Measured | None = None
+
+
+class GpuProfile(Frozen):
+    """What one GPU did."""
+
+    index: NonNegativeInt
+    memory_read_bytes_per_s: Measured | None = None
+    matmul_bf16_flops: Measured | None = None
+    host_to_device_bytes_per_s: Measured | None = None
+    device_to_device_bytes_per_s: Measured | None = None
+    weight_read_bytes_per_s_by_rows: MeasuredByRows | None = None
+    uva_read_bytes_per_s_by_rows: MeasuredByRows | None = None
+    attention_read_bytes_per_s: Measured | None = None
+    layer_overhead_s: Measured | None = None
+    """With CUDA graphs."""
+
+
+class MachineProfile(Document):
+    """Measurements of one machine. A figure that is left out keeps its other source."""
+
+    KIND: ClassVar[str] = "hetctl.machine_profile"
+
+    machine_fingerprint: str = Field(min_length=1)
+    measured_at: AwareDatetime
+    tool_versions: dict[str, str]
+    """Of what the figures depend on: ``torch``, ``vllm``, ``driver``, ``kernel``."""
+    numa_nodes: tuple[NodeProfile, ...] = ()
+    gpus: tuple[GpuProfile, ...] = ()
+
+    def age_days(self, now: datetime) -> float:
+        """Days since the measurement."""
+        return (now - self.measured_at).total_seconds() / 86400

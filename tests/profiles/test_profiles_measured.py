@@ -1,0 +1,174 @@
+"""Measurements replace datasheets, where they are of this machine."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from hetctl.errors import UsageError
+from hetctl.machine import Machine
+from hetctl.machine_profile import (
+    GpuProfile,
+    MachineProfile,
+    Measured,
+    MeasuredByRows,
+    NodeProfile,
+)
+from hetctl.planner import PlanRequest, make_plan
+from hetctl.profiles.measured import applied, profile_path, with_measurements
+from hetctl.workload import Workload
+from tests.planner.machines import figure, gpu, machine, model, node
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+def measured(value: float, spread: float = 0.1) -> Measured:
+    half = value * spread / 2
+    return Measured(median=value, low=value - half, high=value + half, samples=5)
+
+
+def profile(**changes: object) -> MachineProfile:
+    fields: dict[str, object] = {
+        "machine_fingerprint": "test",
+        "measured_at": NOW - timedelta(days=3),
+        "tool_versions": {"torch": "2.11.0", "kernel": "6.1"},
+        "numa_nodes": (
+            NodeProfile(
+                numa_node=0,
+                threads=16,
+                memory_read_bytes_per_s=measured(90e9),
+                weight_read_bytes_per_s_by_rows=MeasuredByRows(
+                    rows=(1, 64), values=(measured(60e9), measured(30e9))
+                ),
+            ),
+        ),
+        "gpus": (GpuProfile(index=0, host_to_device_bytes_per_s=measured(55e9)),),
+    }
+    return MachineProfile.model_validate({**fields, **changes})
+
+
+def vague() -> Machine:
+    """A machine of datasheet rates."""
+    sheet = figure(1e11, "datasheet")
+    card = gpu(
+        memory_read_bytes_per_s=figure(2e12, "datasheet"),
+        matmul_bf16_flops=figure(4e14, "datasheet"),
+        host_to_device_bytes_per_s=sheet,
+    )
+    return machine(gpus=[card], nodes=[node(memory_read_bytes_per_s=sheet)])
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_a_profile_survives_its_json() -> None:
+    assert MachineProfile.parse(profile().to_json(), "test") == profile()
+
+
+def test_what_was_measured_replaces_and_the_rest_stays() -> None:
+    found = applied(profile(), vague(), NOW)
+    read = found.numa_nodes[0].memory_read_bytes_per_s
+    assert read is not None
+    assert (read.value, read.source) == (90e9, "measured")
+    assert read.note == "2026-11-18, 8.55e+10 to 9.45e+10 in 5 runs"
+    curve = found.numa_nodes[0].weight_read_bytes_per_s_by_rows
+    assert curve is not None
+    assert (curve.rows, curve.values) == ((1, 64), (60e9, 30e9))
+    assert found.gpus[0].memory_read_bytes_per_s == vague().gpus[0].memory_read_bytes_per_s
+    assert found.rate_notes == ()
+
+
+def test_plans_rest_on_it() -> None:
+    profile().save(profile_path("test"))
+    before = make_plan(vague(), model(), _load(), _cpu())
+    after = make_plan(with_measurements(vague(), NOW), model(), _load(), _cpu())
+    # 1 sequence: 60 GB/s measured against 74% of 100 GB/s.
+    ratio = after.ranks[0].decode_parts.weights_s / before.ranks[0].decode_parts.weights_s
+    assert ratio == pytest.approx(74 / 60)
+    assert (before.prediction.rates, after.prediction.rates) == ("datasheet", "measured")
+
+
+def _load() -> Workload:
+
+    return Workload(concurrency=1, max_model_len=2048)
+
+
+def _cpu() -> PlanRequest:
+
+    return PlanRequest(devices=("cpu",))
+
+
+def test_without_a_file_nothing_changes() -> None:
+    assert with_measurements(vague()) == vague()
+
+
+def test_a_foreign_profile_is_noticed_and_not_used() -> None:
+    profile(machine_fingerprint="other").save(profile_path("test"))
+    found = with_measurements(vague(), NOW)
+    assert found.gpus == vague().gpus
+    assert "holds measurements of another machine (other) and is not used" in found.rate_notes[0]
+    assert found.rate_notes[0] in make_plan(found, model(8), _load()).explanation
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"measured_at": NOW - timedelta(days=200)}, "200 days old"),
+        ({"tool_versions": {"kernel": "5.4"}}, "made with kernel 5.4, and this is 6.1"),
+        (
+            {"gpus": (GpuProfile(index=0, layer_overhead_s=measured(1e-5, 0.5)),)},
+            "layer_overhead_s lie more than 30% apart",
+        ),
+    ],
+)
+def test_a_stale_profile_is_used_and_said(changes: dict[str, object], message: str) -> None:
+    where = vague().model_copy(update={"kernel": "6.1"})
+    found = applied(profile(**changes), where, NOW)
+    assert any(message in note for note in found.rate_notes)
+    read = found.numa_nodes[0].memory_read_bytes_per_s
+    assert read is not None
+    assert read.source == "measured"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"gpus": (GpuProfile(index=3),)}, "GPU 3, which this machine has not"),
+        ({"numa_nodes": (NodeProfile(numa_node=2, threads=4),)}, "NUMA node 2, which"),
+        ({"numa_nodes": (NodeProfile(numa_node=0, threads=4),)}, "on 4 threads, and 16 of its"),
+    ],
+)
+def test_figures_of_devices_that_are_not_there_are_refused(
+    changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        applied(profile(**changes), vague(), NOW)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            '"median": 90000000000.0',
+            '"median": -1.0',
+            "numa_nodes.0.memory_read_bytes_per_s.median",
+        ),
+        ('"median": 90000000000.0', '"median": 1.0', "is not between"),
+        ('"samples": 5', '"samples": 0', "samples"),
+        ('"rows": [\n          1,', '"rows": [\n          100,', "rows must rise"),
+        ('"schema_version": 1', '"schema_version": 9', "reads version 1"),
+        ('"threads": 16,', "", "numa_nodes.0.threads: Field required"),
+    ],
+)
+def test_an_absurd_figure_is_named(old: str, new: str, message: str) -> None:
+    text = profile().to_json()
+    assert old in text
+    path = profile_path("test")
+    path.parent.mkdir(parents=True)
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(UsageError, match=message) as caught:
+        with_measurements(vague(), NOW)
+    assert str(path) in str(caught.value)
