@@ -151,7 +151,8 @@ def _qwen3(config: Mapping[str, Any]) -> DecoderShape:
 
 
 def _qwen_experts(config: Mapping[str, Any], shape: DecoderShape) -> DecoderShape:
-    count = int(config["num_experts"])
+    # transformers 5 saves Qwen3's number under Mixtral's key.
+    count = int(config.get("num_local_experts") or config["num_experts"])
     step = int(config["decoder_sparse_step"])
     listed = set(config.get("mlp_only_layers") or ())
     dense = {i for i in range(shape.num_layers) if i in listed or count == 0 or (i + 1) % step}

@@ -1,6 +1,7 @@
 """Weight sizes equal those of the real ``transformers`` model, built without memory."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from hetctl.model.config import read_model_spec
 from hetctl.model.family_defaults import FAMILY_DEFAULTS
+from hetctl.model.files import open_model
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -113,6 +115,30 @@ def test_every_part_weighs_what_the_real_model_weighs(
     assert (spec.head_bytes - spec.tied_bytes) // 4 == real["head"]
     assert spec.parameters == sum(real.values())
     assert spec.weight_bytes == 4 * spec.parameters
+
+
+@pytest.mark.parametrize("config", CASES.values(), ids=CASES.keys())
+def test_every_tensor_of_a_saved_checkpoint_is_counted_to_the_byte(
+    tmp_path: Path, config: dict[str, Any]
+) -> None:
+    arguments = {key: value for key, value in config.items() if key != "model_type"}
+    real = transformers.AutoConfig.for_model(config["model_type"], **arguments)
+    built = transformers.AutoModelForCausalLM.from_config(real, dtype=torch.bfloat16)
+    built.save_pretrained(tmp_path)
+    tensors = open_model(str(tmp_path)).tensors()
+    assert tensors is not None
+    layers: dict[int, int] = {}
+    for name, tensor in tensors.items():
+        found = re.search(r"\.layers\.(\d+)\.", name)
+        if found:
+            layers[int(found[1])] = layers.get(int(found[1]), 0) + tensor.size_bytes
+    spec = read_model_spec(str(tmp_path))
+    assert spec.dtype == "bfloat16"
+    assert [layer.weight_bytes for layer in spec.layers] == [
+        layers[i] for i in range(len(spec.layers))
+    ]
+    # A tied matrix is stored once.
+    assert spec.weight_bytes == sum(tensor.size_bytes for tensor in tensors.values())
 
 
 @pytest.mark.parametrize("name", ["mixtral", "qwen2_moe", "qwen3_moe dense first"])
