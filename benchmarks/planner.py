@@ -24,6 +24,7 @@ from hetctl.machine import Core, Cpu, Gpu, Machine, NumaNode
 from hetctl.model.config import read_model_spec
 from hetctl.model.spec import ModelSpec
 from hetctl.planner import make_plan
+from hetctl.profiles.machines import load_named_machine
 from hetctl.units import GIB, format_duration
 from hetctl.workload import Workload
 
@@ -150,18 +151,25 @@ def main() -> None:
         floor = "import typer, pydantic.main, rich.table"
 
         (folder / "huge").mkdir()
+        small = load_named_machine("h200-box")
         huge, many = huge_machine(), huge_model(folder / "huge")
         load = Workload(max_model_len=2048)
         rows = {
             "make_plan": timed(lambda: make_plan(machine, spec, Workload()), SOLVES),
-            "make_plan and what would change it": timed(
-                lambda: make_plan(machine, spec, Workload(), explore=True), SOLVES
+            "make_plan, 1 GPU and 1 NUMA node": timed(
+                lambda: make_plan(small, spec, Workload()), SOLVES
+            ),
+            "the same, and what would change it": timed(
+                lambda: make_plan(small, spec, Workload(), explore=True), SOLVES
             ),
             "make_plan, 1,000 layers, 64 devices": timed(
                 lambda: make_plan(huge, many, load), SOLVES // 4
             ),
             "hetctl plan": timed_process(
                 [*hetctl, "plan", name, "--machine", str(machine_file)], cache
+            ),
+            "hetctl plan, 1 GPU and 1 NUMA node": timed_process(
+                [*hetctl, "plan", name, "--machine", "h200-box"], cache
             ),
             "hetctl plan --help": timed_process([*hetctl, "plan", "--help"], cache),
             f"python -c '{floor}'": timed_process(["-c", floor], cache),

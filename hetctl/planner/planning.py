@@ -12,7 +12,13 @@ from hetctl.planner.placement import Placement
 from hetctl.planner.ranking import ranking, same_placement
 from hetctl.planner.ranks import kv_cache_tokens, rank_plans
 from hetctl.planner.request import PlanRequest
-from hetctl.planner.sensitivity import crossover_sentences, find_crossovers, said, what_if
+from hetctl.planner.sensitivity import (
+    crossover_sentences,
+    find_crossovers,
+    said,
+    what_if,
+    worth_exploring,
+)
 from hetctl.workload import Workload
 
 
@@ -26,7 +32,8 @@ def make_plan(
     """The best way to run ``spec`` on ``machine`` that ``request`` allows.
 
     Args:
-        explore: Also find out what would change the choice, which takes some plans more.
+        explore: Also find out what would change the choice, on machines of few devices: it
+            takes some plans more.
 
     Raises:
         UsageError: the request contradicts the machine, the model or itself, or the
@@ -38,7 +45,7 @@ def make_plan(
     if decision is None:
         raise misfit(take_inventory(machine, spec, request), spec, workload, request)
     plan = _plan(machine, workload, request, decision)
-    if not explore:
+    if not explore or not worth_exploring(machine):
         return plan
     crossovers = find_crossovers(machine, spec, workload, request)
     changes = what_if(machine, spec, workload, request, decision)

@@ -17,10 +17,19 @@ from hetctl.workload import Workload
 
 CONCURRENCIES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
+# Some dozens of plans are made: for more devices than these, that would take longer than a person
+# waits for one. A sweep still does it.
+_MOST_DEVICES = 4
+
 # A change that gives less is not worth a sentence.
 _WORTH_SAYING = 1.15
 
 _NEWEST_PCIE = 5
+
+
+def worth_exploring(machine: Machine) -> bool:
+    """Whether the machine is small enough to look for what would change a plan."""
+    return len(machine.gpus) + sum(bool(node.cores) for node in machine.numa_nodes) <= _MOST_DEVICES
 
 
 def find_crossovers(

@@ -249,6 +249,13 @@ def test_every_strategy_is_ranked_the_best_first_and_the_infeasible_last() -> No
     assert all(" can give " in e.verdict for e in plan.ranking if not e.feasible)
 
 
+def test_what_would_change_the_choice_is_looked_for_on_few_devices_only() -> None:
+    few = make_plan(machine(), model(), LOAD, explore=True)
+    many = make_plan(machine(gpus=4, nodes=2), model(), LOAD, explore=True)
+    assert few.crossovers
+    assert not many.crossovers
+
+
 def test_a_plan_survives_its_json() -> None:
     plan = plan_of(machine(), split=(8, 24))
     assert Plan.parse(plan.to_json(), "test") == plan
