@@ -149,7 +149,8 @@ def test_bad_input_is_named(folders: dict[str, str], tmp_path: Path) -> None:
     cut = tmp_path / "cut.json"
     cut.write_text((Path(same) / RESULTS_FILE).read_text()[:500])
     assert "not valid JSON" in refused(base, cut)
-    cut.write_text((Path(same) / RESULTS_FILE).read_text().replace('version": 1', 'version": 9'))
+    current = f'version": {Results.VERSION}'
+    cut.write_text((Path(same) / RESULTS_FILE).read_text().replace(current, 'version": 9', 1))
     assert "schema version 9" in refused(base, cut)
 
 
