@@ -18,6 +18,7 @@ from hetctl.bench.load_progress import LoadProgress, LoadProgressReader
 from hetctl.bench.results import Load, Measurement
 from hetctl.bench.vllm_result import read_measurement
 from hetctl.errors import HetctlError
+from hetctl.launch.parent_death import end_with_parent
 
 _POLL_S = 0.5
 _GRACE_S = 5.0
@@ -66,6 +67,7 @@ def run_load(
         stderr=subprocess.STDOUT,
         # Ctrl-C in the terminal is ours to handle; we end the generator.
         start_new_session=True,
+        preexec_fn=end_with_parent(),
     )
     try:
         with target.log_file.open("wb") as log:

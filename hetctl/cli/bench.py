@@ -1,14 +1,11 @@
 """``hetctl bench``: measure a plan, and what it must beat, under one load."""
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,8 +16,10 @@ from hetctl.errors import EXIT_INTERRUPTED, UsageError
 if TYPE_CHECKING:
     from hetctl.bench.baselines import Baseline
     from hetctl.bench.compare import TimeLimits
-    from hetctl.bench.results import Configuration, Load, Results, Skipped
-    from hetctl.bench.server import ServerFactory
+    from hetctl.bench.results import Configuration, Load, Measurement, Results, Skipped
+    from hetctl.bench.server import Server, ServerFactory
+    from hetctl.cli.end_signals import EndSignals
+    from hetctl.launch.command import LaunchCommand
     from hetctl.machine import Machine
     from hetctl.plan import Plan
 
@@ -211,9 +210,11 @@ def measure(
     from hetctl.bench.append import with_more_runs
     from hetctl.bench.compare import RESULTS_FILE, compare
     from hetctl.bench.environment import describe_environment
+    from hetctl.bench.load import run_load
     from hetctl.bench.results import Results
     from hetctl.cli.bench_progress import BenchProgress
     from hetctl.cli.console import err
+    from hetctl.cli.end_signals import EndSignals
 
     blank = Results(
         model=model,
@@ -226,8 +227,17 @@ def measure(
     path = folder / RESULTS_FILE
     if path.exists():
         blank = with_more_runs(Results.load(path), blank, str(folder))
-    with _sigterm_as_interrupt(), BenchProgress(blank, err) as progress:
-        results = compare(blank, folder, prepared.server_factory, progress, limits)
+    signals = EndSignals()
+
+    def server(command: "LaunchCommand", log: Path) -> "Server":
+        return _WaitedFor(prepared.server_factory(command, log), signals)
+
+    def load_it(*args: Any) -> "Measurement":
+        with signals.waiting():
+            return run_load(*args)
+
+    with signals.handled(), BenchProgress(blank, err) as progress:
+        results = compare(blank, folder, server, progress, limits, load_it)
     if results.runs:
         show(results, folder)
     if results.interrupted:
@@ -247,15 +257,23 @@ def show(results: "Results", folder: Path) -> None:
     err.print("Wrote " + ", ".join(map(str, paths)), markup=False, soft_wrap=True)
 
 
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Let a CI job that is cancelled end like Ctrl-C: servers stopped, results kept."""
+class _WaitedFor:
+    """A server that a signal interrupts while it is waited for, and at no other time."""
 
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+    def __init__(self, server: "Server", signals: "EndSignals") -> None:
+        self._server = server
+        self._signals = signals
 
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    @property
+    def base_url(self) -> str:
+        return self._server.base_url
+
+    def start(self) -> None:
+        self._server.start()
+
+    def wait_ready(self, timeout_s: float, on_progress: Callable[[str], None]) -> None:
+        with self._signals.waiting():
+            self._server.wait_ready(timeout_s, on_progress)
+
+    def stop(self) -> None:
+        self._server.stop()

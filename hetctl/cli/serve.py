@@ -1,12 +1,9 @@
 """``hetctl serve``: run a plan as an OpenAI-compatible server."""
 
 import os
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -135,6 +132,7 @@ def _default_log(port: int) -> Path:
 def _run(plan: "Plan", command: "LaunchCommand", log: Path, start_timeout: float) -> None:
     from hetctl.cli.activity import activity
     from hetctl.cli.console import err, out
+    from hetctl.cli.end_signals import EndRequested, EndSignals
     from hetctl.cli.plan_view import plan_view
     from hetctl.launch.port import require_free_port
     from hetctl.launch.preflight import prepare_runtime
@@ -153,11 +151,10 @@ def _run(plan: "Plan", command: "LaunchCommand", log: Path, start_timeout: float
     # Preparing may have taken minutes.
     require_free_port(command.host, command.port)
     server = Server(command, log)
-    ending = _EndSignals()
-    with ending.handled(), server:
+    signals = EndSignals()
+    with signals.handled(), server:
         err.print(f"Log: {log}", markup=False, soft_wrap=True)
-        with ending.interrupting():
-            ending.check()
+        with suppress(EndRequested), signals.waiting():
             with activity("starting vLLM") as say:
                 server.wait_ready(start_timeout, lambda phase: say(f"starting vLLM: {phase}"))
             out.print(
@@ -168,48 +165,3 @@ def _run(plan: "Plan", command: "LaunchCommand", log: Path, start_timeout: float
             while True:
                 server.require_alive()
                 time.sleep(_WATCH_S)
-
-
-class _EndRequested(Exception):  # noqa: N818 - not an error: the user asked for the end
-    """A signal arrived while the server was starting or serving."""
-
-
-class _EndSignals:
-    """Signals that ask for the end. They interrupt waiting, and never starting or cleaning up."""
-
-    def __init__(self) -> None:
-        self._seen = False
-        self._waiting = False
-
-    @contextmanager
-    def handled(self) -> Iterator[None]:
-        """Take the signals over while the block runs."""
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = {number: signal.signal(number, self._on_signal) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    @contextmanager
-    def interrupting(self) -> Iterator[None]:
-        """Leave the block, without an error, when a signal comes (see :meth:`check`)."""
-        try:
-            self._waiting = True
-            yield
-        except _EndRequested:
-            pass
-        finally:
-            self._waiting = False
-
-    def check(self) -> None:
-        """Leave the block around this if a signal came before it."""
-        if self._seen:
-            raise _EndRequested
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._seen = True
-        if self._waiting:
-            self._waiting = False
-            raise _EndRequested

@@ -2,6 +2,8 @@
 
 import socket
 
+import psutil
+
 from hetctl.errors import HetctlError, UsageError
 
 
@@ -40,3 +42,19 @@ def free_port(host: str = "127.0.0.1") -> int:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def listening_processes(port: int) -> set[int | None]:
+    """Who listens on ``port``, at any address: process ids, None for one of another user.
+
+    Empty where the system does not tell.
+    """
+    try:
+        connections = psutil.net_connections(kind="tcp")
+    except (psutil.Error, OSError):
+        return set()
+    return {
+        connection.pid
+        for connection in connections
+        if connection.status == psutil.CONN_LISTEN and tuple(connection.laddr)[1:] == (port,)
+    }

@@ -12,7 +12,7 @@ import psutil
 _SHM = Path("/dev/shm")
 # What vLLM, Python's multiprocessing, torch, NCCL and the plugin call their segments. Other
 # files in /dev/shm that a server maps, model weights above all, belong to the user.
-_SEGMENTS = re.compile(r"(psm_|sem\.mp-|torch_|nccl-|vllm_hetero-|vllm_shm_|shm_manager)")
+_SEGMENTS = re.compile(r"psm_|sem\.mp-|torch_|nccl-|vllm_hetero-|vllm_shm_|\d+-.*-cpushm_\d+$")
 
 
 class ProcessTree:
@@ -32,6 +32,11 @@ class ProcessTree:
         for process in self._session():
             self._members[process.pid] = process
             self._segments |= _mapped_segments(process.pid) - self._before
+
+    def pids(self) -> set[int | None]:
+        """Process ids of the members that run now."""
+        self.observe()
+        return {process.pid for process in self._alive()}
 
     def signal(self, number: signal.Signals) -> None:
         """Send to the leader alone: vLLM passes it on in its own order."""

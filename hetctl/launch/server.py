@@ -1,31 +1,28 @@
 """A running ``vllm serve``: started, watched and ended as one thing."""
 
 import contextlib
-import ctypes
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from hetctl.errors import LaunchError
 from hetctl.launch.command import LaunchCommand
+from hetctl.launch.parent_death import end_with_parent
+from hetctl.launch.port import listening_processes
 from hetctl.launch.process_tree import ProcessTree
+from hetctl.launch.run_folder import RunFolder
 from hetctl.launch.startup import cause, phase, tail
 from vllm_hetero import env
 
 _POLL_S = 0.5
 STOP_GRACE_S = 30.0
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None)
 # A proxy that the environment names is not for this machine's own addresses.
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 # What a shell may still hold of another launch; it would turn a GPU-only server into a mixed one.
@@ -50,7 +47,7 @@ class Server:
         self.log_path = log_path
         self._process: subprocess.Popen[bytes] | None = None
         self._tree: ProcessTree | None = None
-        self._run_dir: Path | None = None
+        self._folder: RunFolder | None = None
 
     @property
     def base_url(self) -> str:
@@ -67,21 +64,22 @@ class Server:
             LaunchError: the log file cannot be written or the program cannot be run.
         """
         # vLLM's sockets and the ranks' last words go where stop() removes them.
-        self._run_dir = Path(tempfile.mkdtemp(prefix="hetctl-"))
+        self._folder = RunFolder()
         try:
             self.log_path.parent.mkdir(parents=True, exist_ok=True)
             with self.log_path.open("wb") as log:
                 self._process = subprocess.Popen(
                     self.command.argv,
-                    env=self._environment(),
+                    env=self._environment(self._folder.path),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
-                    preexec_fn=partial(_end_with_parent, os.getpid()),
+                    pass_fds=(self._folder.lock,),
+                    preexec_fn=end_with_parent(),
                 )
         except OSError as error:
-            shutil.rmtree(self._run_dir, ignore_errors=True)
+            self._folder.remove()
             raise LaunchError(f"Cannot start the server: {error}.") from error
         self._tree = ProcessTree(self._process.pid)
 
@@ -96,7 +94,7 @@ class Server:
 
         Raises:
             LaunchError: the server ended, with its reason, or was not ready in time, with
-                what it was doing.
+                what it was doing; or another server answers on its port.
         """
         deadline = time.monotonic() + timeout_s
         while not self._healthy():
@@ -110,6 +108,7 @@ class Server:
                 )
             on_progress(doing)
             time.sleep(_POLL_S)
+        self._require_own_port()
 
     def poll(self) -> int | None:
         """The exit code of the server, or None while it runs."""
@@ -131,7 +130,7 @@ class Server:
 
     def stop(self, grace_s: float = STOP_GRACE_S) -> None:
         """End the server and clean up; does nothing if it was never started."""
-        if self._process is None or self._tree is None or self._run_dir is None:
+        if self._process is None or self._tree is None or self._folder is None:
             return
         self._tree.observe()
         self._tree.signal(signal.SIGTERM)
@@ -139,7 +138,7 @@ class Server:
             self._process.wait(grace_s)
         self._tree.end(grace_s=2.0)
         self._process.wait()
-        shutil.rmtree(self._run_dir, ignore_errors=True)
+        self._folder.remove()
         self._tree = None
 
     def __enter__(self) -> Self:
@@ -154,9 +153,9 @@ class Server:
     ) -> None:
         self.stop()
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, run_folder: Path) -> dict[str, str]:
         inherited = {k: v for k, v in os.environ.items() if k not in _FROM_OTHER_LAUNCHES}
-        return {**inherited, "VLLM_RPC_BASE_PATH": str(self._run_dir), **self.command.env}
+        return {**inherited, "VLLM_RPC_BASE_PATH": str(run_folder), **self.command.env}
 
     def _healthy(self) -> bool:
         if self.poll() is not None:
@@ -167,6 +166,20 @@ class Server:
         except (urllib.error.URLError, OSError):
             return False
 
+    def _require_own_port(self) -> None:
+        """Two servers that start at once can both get the port; the one that listens first has it.
+
+        Raises:
+            LaunchError: the one that answered is not ours.
+        """
+        assert self._tree is not None
+        owners = listening_processes(self.command.port)
+        if owners and not owners & self._tree.pids():
+            raise LaunchError(
+                f"Port {self.command.port} was taken by another process while the server "
+                "started; stop that one or choose another port with --port."
+            )
+
     def _local_url(self) -> str:
         """Where this machine reaches a server that listens on every address."""
         return self.base_url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
@@ -176,10 +189,3 @@ class Server:
         why = cause(tail(self.log_path))
         said = f": {why.rstrip('.')}" if why else f" (exit code {code})"
         return f"The server {what}{said}; its log is {self.log_path}."
-
-
-def _end_with_parent(parent: int) -> None:
-    """In the child, before it runs: be told to end if hetctl is killed, or was already."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        os._exit(1)

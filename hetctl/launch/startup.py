@@ -12,7 +12,11 @@ _PHASES = (
     (re.compile(r"init engine .* took"), "engine ready, starting the API"),
 )
 _PREFIX = re.compile(r"^(\([^)]*\)\s*)*(ERROR|INFO|WARNING)\s+[\d-]+\s+[\d:.]+\s+\[[^\]]*\]\s*")
-_RANK_FAILED = re.compile(r"Rank \d+ \([^)]*\) (?:failed in \w+: .+|was killed by \w+)")
+# As vllm_hetero's executor says it; the rank's own log says less.
+_RANK_FAILED = re.compile(
+    r"Rank \d+ \([^)]*\) (?:failed in [\w ]+: .+|was killed by .+|stalled .+|did not start .+|"
+    r"ended by itself.+)"
+)
 _EXCEPTION = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Exit)(?:: .+|$)")
 _REFUSAL = re.compile(r"^vllm_hetero: (.+)")
 

@@ -80,6 +80,7 @@ def prepare_engine_config(vllm_config: "VllmConfig") -> None:
     if env.role() != "engine" or vllm_config.model_config is None:
         return
     parallel = vllm_config.parallel_config
+    check_variables()
     try:
         ranks = rank_map(parallel.world_size)
         check_devices(ranks, env.visible_gpus())
@@ -96,6 +97,18 @@ def prepare_engine_config(vllm_config: "VllmConfig") -> None:
         # Cascade attention has no CPU kernel, and stages must take the same path.
         vllm_config.model_config.disable_cascade_attn = True
         _set_up_mixed_groups(vllm_config, ranks)
+
+
+def check_variables() -> None:
+    """The values that ranks, or the executor, would stumble over later.
+
+    Raises:
+        ValueError: naming the variable, its value and what it may be.
+    """
+    env.cpu_kv_cache_bytes()
+    env.hop()
+    env.seconds(env.STALL_TIMEOUT_S, 1)
+    env.seconds(env.START_TIMEOUT_S, 1)
 
 
 def check_devices(ranks: RankMap, visible_gpus: int) -> None:

@@ -12,6 +12,10 @@ VLLM_HETERO_CPU_LINEAR          linear kernel of CPU ranks: ``auto`` (default: m
                                 load, by the number of rows), ``onednn``, ``packed``,
                                 ``both`` (two copies of the weights) or ``torch``
 VLLM_HETERO_HOP                 ``shm`` (default) or ``gloo``: how stages pass activations
+VLLM_HETERO_STALL_TIMEOUT_S     longest time of one step of the model in seconds, or 0 for no
+                                limit; default ``VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS`` (300)
+VLLM_HETERO_START_TIMEOUT_S     longest time of one step of a rank's start, loading weights
+                                apart, and of any other call; 0 for no limit, default 600
 VLLM_HETERO_ANY_VLLM            ``1``: accept a vLLM version that was not tested
 VLLM_HETERO_CACHE               folder for CPU kernels instead of ``~/.cache``
 VLLM_HETERO_KERNELS_DIR         folder of CPU kernels to use as it is
@@ -24,6 +28,7 @@ The answers are cached: a process's role is fixed before Python starts in it, an
 that TorchDynamo traces must not read the environment.
 """
 
+import math
 import os
 from functools import cache
 from typing import Literal
@@ -36,6 +41,9 @@ CPU_KV_CACHE_BYTES = "VLLM_HETERO_CPU_KV_CACHE_BYTES"
 CPU_COMPILE = "VLLM_HETERO_CPU_COMPILE"
 CPU_LINEAR = "VLLM_HETERO_CPU_LINEAR"
 HOP = "VLLM_HETERO_HOP"
+HOPS = ("shm", "gloo")
+STALL_TIMEOUT_S = "VLLM_HETERO_STALL_TIMEOUT_S"
+START_TIMEOUT_S = "VLLM_HETERO_START_TIMEOUT_S"
 ANY_VLLM = "VLLM_HETERO_ANY_VLLM"
 CACHE = "VLLM_HETERO_CACHE"
 KERNELS_DIR = "VLLM_HETERO_KERNELS_DIR"
@@ -47,6 +55,8 @@ USER_VARIABLES = (
     CPU_COMPILE,
     CPU_LINEAR,
     HOP,
+    STALL_TIMEOUT_S,
+    START_TIMEOUT_S,
     ANY_VLLM,
     CACHE,
     KERNELS_DIR,
@@ -75,6 +85,54 @@ def role() -> Role:
     if value == "gpu":
         return "gpu"
     return "cpu" if value == "cpu" else "engine"
+
+
+def hop() -> str:
+    """How stages pass activations.
+
+    Raises:
+        ValueError: it is not one of :data:`HOPS`.
+    """
+    kind = os.environ.get(HOP) or HOPS[0]
+    if kind not in HOPS:
+        raise ValueError(f"{HOP}={kind!r} is unknown; use {' or '.join(HOPS)}.")
+    return kind
+
+
+def cpu_kv_cache_bytes() -> int | None:
+    """The user's budget for CPU ranks, or None.
+
+    Raises:
+        ValueError: it is no positive number of bytes.
+    """
+    given = os.environ.get(CPU_KV_CACHE_BYTES, "").strip()
+    if not given:
+        return None
+    if not given.isdecimal() or int(given) == 0:
+        raise ValueError(
+            f"{CPU_KV_CACHE_BYTES}={given!r} is no number of bytes; give a positive integer, "
+            "4294967296 for 4 GiB, or leave it out."
+        )
+    return int(given)
+
+
+def seconds(name: str, default: float) -> float:
+    """A time limit that the user may set.
+
+    Returns:
+        Seconds; infinity where the user switched the limit off with 0.
+
+    Raises:
+        ValueError: it is no number of seconds.
+    """
+    given = os.environ.get(name, "").strip()
+    try:
+        value = float(given) if given else default
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{name}={given!r} is no number of seconds; give one, or 0 for no limit.")
+    return value or math.inf
 
 
 @cache

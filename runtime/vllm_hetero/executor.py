@@ -1,30 +1,38 @@
 """Starts the ranks, each with its own environment, and reports which one failed."""
 
-import multiprocessing.connection
 import tempfile
+from functools import partial
 from multiprocessing.process import BaseProcess
-from signal import Signals
 from typing import Any, NoReturn
 
 from vllm import envs
 from vllm.v1.executor.multiproc_executor import MultiprocExecutor
 
+from vllm_hetero import env, shared_memory
 from vllm_hetero.active_map import rank_map
 from vllm_hetero.affinity import bind_process
+from vllm_hetero.answers import answer, values
+from vllm_hetero.cause import Causes
 from vllm_hetero.failure import FailureBoard
 from vllm_hetero.log import get_logger
 from vllm_hetero.preload import missing_libraries
 from vllm_hetero.rank_environment import RankEnvironment
 from vllm_hetero.rank_table import describe
+from vllm_hetero.stall import STEPS, Limits, StallWatch
 
 logger = get_logger(__name__)
+
+DEFAULT_START_S = 600.0
+"""As long as vLLM waits for its engine (``VLLM_ENGINE_READY_TIMEOUT_S``)."""
+_AFTER_THE_WATCH_S = 30.0
 
 
 class HeterogeneousExecutor(MultiprocExecutor):
     """vLLM's multiprocess executor over GPU and CPU ranks.
 
-    It differs in two things: a rank's environment comes from the rank map, and when a
-    rank dies its own error is what the engine reports.
+    It differs in this: a rank's environment comes from the rank map; a rank that hangs is
+    found; when a rank fails, its own error is what the engine reports, and the others do
+    not outlive it.
     """
 
     supports_pp = True
@@ -32,9 +40,12 @@ class HeterogeneousExecutor(MultiprocExecutor):
     def _init_executor(self) -> None:
         from vllm_hetero.kernels import ensure_kernels
         from vllm_hetero.patches.rank_environment import ranks_start_with
+        from vllm_hetero.patches.rank_process import ranks_run_as_rank_processes
 
-        self._ranks = ranks = rank_map(self.parallel_config.world_size)
+        ranks = rank_map(self.parallel_config.world_size)
         logger.info("Heterogeneous ranks:\n%s", describe(ranks))
+        self._limits = time_limits()
+        shared_memory.require_room(len(ranks.ranks))
         if ranks.cpu_ranks:
             ensure_kernels()
             if missing := missing_libraries():
@@ -42,62 +53,105 @@ class HeterogeneousExecutor(MultiprocExecutor):
         self._run_dir = tempfile.TemporaryDirectory(
             prefix="vllm_hetero-", dir=envs.VLLM_RPC_BASE_PATH
         )
-        self._failures = FailureBoard.at(self._run_dir.name)
-        self._cause: str | None = None
+        self._causes = Causes(ranks, FailureBoard.at(self._run_dir.name))
+        self._watch = StallWatch(ranks, self._run_dir.name, self._limits, self._end_stalled)
+        self._processes: list[BaseProcess] = []
         self._starting = True
         environment = RankEnvironment(ranks, self._run_dir.name)
+        self._watch.start()
         try:
-            with ranks_start_with(environment):
+            with (
+                ranks_start_with(environment),
+                ranks_run_as_rank_processes(self._process_started),
+            ):
                 super()._init_executor()
         except Exception as error:
+            self._watch.stop()
             self._raise_with_cause(error)
         # Only now: ranks start with the CPUs that this process has.
         bind_process(environment.other_cpus)
         self._starting = False
+        self._watch.all_ready()
 
-    def collective_rpc(self, *args: Any, **kwargs: Any) -> Any:
+    def _process_started(self, rank: int, process: BaseProcess, init_method: str) -> None:
+        self._processes.append(process)
+        self._init_method = init_method
+        self._watch.process_started(rank, process)
+
+    def collective_rpc(
+        self,
+        method: Any,
+        timeout: float | None = None,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        non_block: bool = False,
+        unique_reply_rank: int | None = None,
+        kv_output_aggregator: Any = None,
+    ) -> Any:
+        name = method if isinstance(method, str) else getattr(method, "__name__", "a function")
+        if name in STEPS and timeout is not None:
+            # The watch names the rank that hangs; vLLM's own timeout names nobody.
+            timeout = max(timeout, self._limits.step_s + _AFTER_THE_WATCH_S)
+        asks_all = unique_reply_rank is None and kv_output_aggregator is None and not non_block
+        call = self._watch.calls.begin(name)
         try:
-            return super().collective_rpc(*args, **kwargs)
+            result = super().collective_rpc(
+                partial(answer, method) if asks_all else method,
+                timeout,
+                args,
+                kwargs,
+                non_block,
+                unique_reply_rank,
+                kv_output_aggregator,
+            )
         except Exception as error:
+            self._watch.calls.end(call)
             self._raise_with_cause(error)
+        if non_block:
+            result.add_done_callback(lambda _: self._watch.calls.end(call))
+            return result
+        self._watch.calls.end(call)
+        return values(result) if asks_all else result
 
     def shutdown(self) -> None:
+        if (watch := getattr(self, "_watch", None)) is not None:
+            watch.stop()
         super().shutdown()
         if (run_dir := getattr(self, "_run_dir", None)) is not None:
             run_dir.cleanup()
 
+    def _end_stalled(self, cause: str) -> None:
+        """Called by the watch: end all ranks, which vLLM's monitor takes for a failure."""
+        self._causes.say(cause)
+        for process in self._processes:
+            process.kill()
+
     def _ensure_worker_termination(self, worker_procs: list[BaseProcess]) -> None:
         """vLLM calls this when the start failed and at every end, before it kills anyone:
         the last moment at which a rank that ended by itself can be told from the others."""
-        if self._cause is None:
-            self._cause = self._find_cause(worker_procs)
-            if self._cause is not None:
-                logger.error("%s", self._cause)
+        if self._starting or self.is_failed:
+            self._causes.look_at(worker_procs, wait_s=1.0 if self._starting else 0.0)
+            # Their work is lost, and asking them to clean up first would take ten seconds
+            # if one of them waits for the rank that failed.
+            for process in worker_procs:
+                process.kill()
         super()._ensure_worker_termination(worker_procs)
-
-    def _find_cause(self, worker_procs: list[BaseProcess]) -> str | None:
-        """One sentence on the rank that ended the engine, or None.
-
-        A rank that was killed leaves no words, and what its peers say then ("the other
-        end is gone") is a consequence.
-        """
-        # During the start, a broken pipe tells of a death a little before the sentinel does;
-        # the exit code comes later still, so is_alive() would say yes.
-        ended = multiprocessing.connection.wait(
-            [proc.sentinel for proc in worker_procs], timeout=1.0 if self._starting else 0
-        )
-        for proc in worker_procs:
-            if proc.sentinel not in ended:
-                continue
-            proc.join(timeout=2.0)
-            if (code := proc.exitcode or 0) < 0:
-                rank = int(proc.name.rpartition("-")[2])
-                device = self._ranks.ranks[rank].device
-                return f"Rank {rank} ({device}) was killed by {Signals(-code).name}"
-        return self._failures.first()
+        shared_memory.remove_group_segments(self._init_method)
 
     def _raise_with_cause(self, error: Exception) -> NoReturn:
-        cause = self._cause or self._failures.first()
+        cause = self._causes.first()
         if cause is None:
             raise error
         raise RuntimeError(cause) from error
+
+
+def time_limits() -> Limits:
+    """The longest times that ranks may take, as the user set them.
+
+    Raises:
+        ValueError: a variable is malformed.
+    """
+    return Limits(
+        step_s=env.seconds(env.STALL_TIMEOUT_S, envs.VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS),
+        start_s=env.seconds(env.START_TIMEOUT_S, DEFAULT_START_S),
+    )

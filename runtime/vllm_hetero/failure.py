@@ -14,9 +14,9 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
-from vllm_hetero import env
+from vllm_hetero import activity, env
 from vllm_hetero.log import get_logger
 
 logger = get_logger(__name__)
@@ -49,7 +49,7 @@ class FailureBoard:
             "rank": rank,
             "device": device,
             "doing": doing,
-            "error": f"{type(error).__name__}: {error}",
+            "error": in_one_line(error),
             "time_ns": time.monotonic_ns(),
         }
         temporary = self._folder / f".rank-{rank}"
@@ -75,25 +75,43 @@ class FailureBoard:
         )
 
 
-def ends_the_engine(method: Callable[..., _Result]) -> Callable[..., _Result]:
-    """Decorate a worker method whose failure must end the whole engine at once.
+def in_one_line(error: BaseException) -> str:
+    """An error's class and the first line of its message; torch appends its C++ stack."""
+    message = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
-    The worker must have ``rank_entry``, its :class:`~vllm_hetero.rank_map.Rank`.
+
+def end_the_engine(rank: int, device: str, doing: str, error: BaseException) -> NoReturn:
+    """Leave last words and end this rank's process."""
+    logger.exception("Rank %d (%s) failed in %s", rank, device, doing)
+    if (board := FailureBoard.from_env()) is not None:
+        board.post(rank, device, doing, error)
+    traceback.clear_frames(error.__traceback__)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: shutting groups down would wait for peers that wait for us.
+    os._exit(EXIT_CODE)
+
+
+def ends_the_engine(method: Callable[..., _Result]) -> Callable[..., _Result]:
+    """Decorate a worker method after whose failure the ranks no longer agree on their state.
+
+    While it runs, the rank's :mod:`~vllm_hetero.activity` says so; when it raises, the whole
+    engine ends at once. The worker must have ``rank_entry``, its
+    :class:`~vllm_hetero.rank_map.Rank`.
     """
 
     @functools.wraps(method)
     def guarded(self: Any, *args: Any, **kwargs: Any) -> _Result:
+        record = activity.own()
+        before = record.enter(method.__name__) if record is not None else b""
         try:
             return method(self, *args, **kwargs)
         except Exception as error:
-            rank = self.rank_entry
-            logger.exception("Rank %d (%s) failed in %s", rank.rank, rank.device, method.__name__)
-            if (board := FailureBoard.from_env()) is not None:
-                board.post(rank.rank, rank.device, method.__name__, error)
-            traceback.clear_frames(error.__traceback__)
-            sys.stdout.flush()
-            sys.stderr.flush()
-            # Not sys.exit: shutting groups down would wait for peers that wait for us.
-            os._exit(EXIT_CODE)
+            entry = self.rank_entry
+            end_the_engine(entry.rank, entry.device, method.__name__, error)
+        finally:
+            if record is not None:
+                record.leave(before)
 
     return guarded

@@ -1,6 +1,5 @@
 """Adapts the engine's configuration to one rank, in that rank's process."""
 
-import os
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,8 +22,8 @@ def adapt_to_rank(vllm_config: "VllmConfig", rank: Rank) -> None:
         vllm_config.cache_config.kv_cache_memory_bytes = rank.kv_cache_bytes
     elif rank.is_cpu:
         cache = vllm_config.cache_config
-        if given := os.environ.get(env.CPU_KV_CACHE_BYTES):
-            cache.kv_cache_memory_bytes = int(given)
+        if (given := env.cpu_kv_cache_bytes()) is not None:
+            cache.kv_cache_memory_bytes = given
         elif cache.kv_cache_memory_bytes is None:
             # --gpu-memory-utilization is for GPUs: applied to a NUMA node it would claim
             # nearly all memory of the machine.

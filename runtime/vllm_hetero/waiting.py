@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from vllm_hetero import activity
+
 LIVENESS_S = 1.0
 """How often a waiting rank looks whether the other process still lives."""
 
@@ -69,16 +71,24 @@ class Waiter:
         started = checked = time.perf_counter()
         spin_from = started + max(0.0, min(self._recent, default=0.0) - _MARGIN_S)
         spin_until = spin_from + self._patience.spin_s
-        while not ready():
-            now = time.perf_counter()
-            if spin_from <= now < spin_until:
-                continue
-            time.sleep(self._patience.sleep_s)
-            if now - checked > LIVENESS_S:
-                checked = now
-                # What we wait for may have come just before the peer ended.
-                if not is_alive(self._peer_pid()) and not ready():
-                    raise PeerGoneError(f"{self._peer} has ended")
+        noted: activity.Activity | None = None
+        try:
+            while not ready():
+                now = time.perf_counter()
+                if spin_from <= now < spin_until:
+                    continue
+                time.sleep(self._patience.sleep_s)
+                if now - checked > LIVENESS_S:
+                    checked = now
+                    # Only a long wait is noted, so that a short one costs nothing.
+                    if noted is None and (noted := activity.own()) is not None:
+                        noted.wait_begins()
+                    # What we wait for may have come just before the peer ended.
+                    if not is_alive(self._peer_pid()) and not ready():
+                        raise PeerGoneError(f"{self._peer} has ended")
+        finally:
+            if noted is not None:
+                noted.wait_ends()
         self._recent.append(time.perf_counter() - started)
 
 

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from hetctl.bench import compare as compare_module
+from hetctl.bench import load
 from hetctl.bench.compare import RESULTS_FILE
 from hetctl.bench.events import Advanced, Failed, Measured
 from hetctl.bench.results import FailedRun, Measurement, Results
@@ -47,14 +47,9 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 def connected(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """The real way from the options to the results, over a server and a load that are not."""
     fake = Bench()
-
-    def compare(*args: object) -> Results:
-        return real(*args, run_load=fake.load)  # type: ignore[arg-type]
-
-    real = compare_module.compare
     monkeypatch.setattr(server, "Server", fake.server)
     monkeypatch.setattr(preflight, "prepare_runtime", lambda plan, progress: None)
-    monkeypatch.setattr(compare_module, "compare", compare)
+    monkeypatch.setattr(load, "run_load", fake.load)
     return fake
 
 

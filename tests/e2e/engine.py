@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from dataclasses import dataclass, field
@@ -30,18 +31,14 @@ class ServeProcess:
     port: int = field(default_factory=free_port)
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "hetctl", "serve", str(self.model)]
-        options = ["--port", str(self.port), "--log", str(self.log)]
-        own, _, vllm = " ".join(self.args).partition(" -- ")
-        tail = ["--", *vllm.split()] if vllm else []
         stdout = self.log.with_name(f"{self.log.name}.stdout")
         with stdout.open("w") as out:
             self.process = subprocess.Popen(
-                [*command, *own.split(), *options, *tail],
+                self.command(),
                 stdout=out,
                 stderr=subprocess.PIPE,
                 text=True,
-                env={**os.environ, **self.env},
+                env=_with_path(self.env),
             )
         # Not /health: the server answers there a moment before hetctl has seen it.
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -61,6 +58,30 @@ class ServeProcess:
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
+
+    def command(self) -> list[str]:
+        program = [sys.executable, "-m", "hetctl", "serve", str(self.model)]
+        options = ["--port", str(self.port), "--log", str(self.log)]
+        own, _, vllm = " ".join(self.args).partition(" -- ")
+        return [*program, *own.split(), *options, *(["--", *vllm.split()] if vllm else [])]
+
+    def start_and_fail(self, under: tuple[str, ...] = ()) -> str:
+        """Start a server that must not become ready; returns what it says.
+
+        Args:
+            under: Program and arguments to run it with.
+        """
+        self.descendants = []
+        done = subprocess.run(
+            [*under, *self.command()],
+            capture_output=True,
+            text=True,
+            env=_with_path(self.env),
+            timeout=START_TIMEOUT_S,
+        )
+        assert done.returncode == 1, done.stderr
+        assert "Ready" not in done.stdout
+        return done.stderr
 
     def end(self, number: signal.Signals) -> int:
         """Send a signal and wait for the end; returns the exit code."""
@@ -100,6 +121,13 @@ class ServeProcess:
             return json.load(answer)
 
 
+def _with_path(env: dict[str, str]) -> dict[str, str]:
+    """This process's environment and ``env``, whose ``PYTHONPATH`` comes on top of ours."""
+    paths = [env.get("PYTHONPATH"), os.environ.get("PYTHONPATH")]
+    joined = ":".join(path for path in paths if path)
+    return {**os.environ, **env, **({"PYTHONPATH": joined} if joined else {})}
+
+
 def left_behind(server: ServeProcess, shm_before: set[Path]) -> list[str]:
     """Processes and shared memory of ``server`` that outlived it."""
     alive = [
@@ -113,3 +141,9 @@ def left_behind(server: ServeProcess, shm_before: set[Path]) -> list[str]:
 def shared_memory() -> set[Path]:
     """What is in ``/dev/shm`` now."""
     return set(Path("/dev/shm").iterdir())
+
+
+def run_folders() -> set[Path]:
+    """Temporary folders of servers."""
+    where = Path(tempfile.gettempdir())
+    return {*where.glob("hetctl-*"), *where.glob("vllm_hetero-*")}

@@ -1,6 +1,5 @@
 """Sets up the hops of a pipeline group, before any of them is used."""
 
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 
     from vllm_hetero.groups import HeterogeneousGroupCoordinator
 
-HOPS = ("shm", "gloo")
 # Of a transformer's stage: hidden states and residual.
 _TENSORS_PER_MESSAGE = 2
 
@@ -35,12 +33,10 @@ def connect_hops(group: "HeterogeneousGroupCoordinator", config: "VllmConfig") -
     nobody waits in a circle.
 
     Raises:
-        ValueError: ``VLLM_HETERO_HOP`` is not one of :data:`HOPS`.
+        ValueError: ``VLLM_HETERO_HOP`` is not one of :data:`~vllm_hetero.env.HOPS`.
         SegmentError: there is no room for the shared memory.
     """
-    kind = os.environ.get(env.HOP, HOPS[0])
-    if kind not in HOPS:
-        raise ValueError(f"{env.HOP}={kind!r} is unknown; use {' or '.join(HOPS)}.")
+    kind = env.hop()
     hops = Hops()
     for source in range(group.world_size - 1):
         target = source + 1

@@ -66,19 +66,53 @@ def test_a_sender_that_ends_is_noticed() -> None:
         receiver.recv()
 
 
-def test_the_memory_has_no_name_once_both_ends_have_it() -> None:
-    name, _ = segment.create(1 << 16)
-    path = Path("/dev/shm") / name
-    assert path.stat().st_mode & 0o777 == 0o600
-    segment.attach(name)
-    assert not path.exists()
+def in_dev_shm() -> set[Path]:
+    return set(Path("/dev/shm").glob("vllm_hetero-*"))
 
 
-def test_a_full_dev_shm_is_refused_with_the_remedy_and_leaves_nothing() -> None:
-    before = set(Path("/dev/shm").iterdir())
+def test_the_memory_never_has_a_name() -> None:
+    before = in_dev_shm()
+    path, mapping = segment.create(1 << 16)
+    mapping[:5] = b"hello"
+    assert segment.attach(path)[:5] == b"hello"
+    assert in_dev_shm() == before
+
+
+def test_without_proc_it_has_a_name_until_both_ends_have_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(segment, "unnamed", lambda: False)
+    path, mapping = segment.create(1 << 16)
+    assert Path(path).stat().st_mode & 0o777 == 0o600
+    mapping[:5] = b"hello"
+    assert segment.attach(path)[:5] == b"hello"
+    assert not Path(path).exists()
+
+
+def test_ranks_that_may_not_look_into_each_other_fall_back_to_a_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(segment, "_PROC", tmp_path)
+    segment.unnamed.cache_clear()
+    try:
+        assert not segment.unnamed()
+    finally:
+        segment.unnamed.cache_clear()
+
+
+def test_a_full_dev_shm_is_refused_with_the_remedy_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(segment, "unnamed", lambda: False)
+    before = in_dev_shm()
     with pytest.raises(segment.SegmentError, match=r"MiB free .* enlarge it .*--shm-size"):
         segment.create(segment.free_bytes() + (1 << 30))
-    assert set(Path("/dev/shm").iterdir()) == before
+    assert in_dev_shm() == before
+
+
+def test_more_than_the_memory_is_refused_before_the_kernel_kills_someone() -> None:
+    with pytest.raises(segment.SegmentError, match="MiB of memory are free"):
+        segment.create(segment.free_bytes() + (1 << 30))
 
 
 def test_a_short_dev_shm_gets_a_smaller_ring(monkeypatch: pytest.MonkeyPatch) -> None:

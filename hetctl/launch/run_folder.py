@@ -1,0 +1,50 @@
+"""The folder for one server's sockets and its ranks' last words, gone when the server is.
+
+hetctl removes it at the end. If hetctl itself is killed, the next run does: the folder's
+lock tells that nobody uses it any more.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+_PREFIX = "hetctl-"
+_LOCK = "lock"
+
+
+class RunFolder:
+    """A new folder, for this user only, that lives as long as its lock is held."""
+
+    def __init__(self, parent: Path | None = None) -> None:
+        where = parent or Path(tempfile.gettempdir())
+        _remove_abandoned(where)
+        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=where))
+        self.lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+        """A descriptor for the server to inherit: the lock is free once both have ended."""
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
+
+    def remove(self) -> None:
+        """Remove the folder; does nothing the second time."""
+        if self.lock < 0:
+            return
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self.lock)
+        self.lock = -1
+
+
+def _remove_abandoned(where: Path) -> None:
+    """Remove this user's run folders whose hetctl and server have both ended."""
+    for folder in where.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            lock = folder / _LOCK
+            if folder.is_symlink() or lock.stat().st_uid != os.getuid():
+                continue
+            descriptor = os.open(lock, os.O_RDWR)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(descriptor)
