@@ -24,6 +24,7 @@ class Bench:
     fail_ready: tuple[str, ...] = ()
     fail_stop: tuple[str, ...] = ()
     on_load: Callable[[int], None] = lambda _: None
+    on_server: Callable[[str], None] = lambda _: None
     loads: int = 0
 
     def server(self, _: LaunchCommand, log_file: Path) -> "FakeServer":
@@ -51,14 +52,17 @@ class FakeServer:
     base_url: str = "http://fake"
 
     def start(self) -> None:
+        self.bench.on_server("start")
         self.bench.log.append(f"start {self.name}")
 
     def wait_ready(self, timeout_s: float, on_progress: Callable[[str], None]) -> None:
         on_progress("loading weights")
+        self.bench.on_server("wait")
         if self.name.rpartition("-")[0] in self.bench.fail_ready:
             raise LaunchError("out of memory on cuda:0")
 
     def stop(self) -> None:
+        self.bench.on_server("stop")
         self.bench.log.append(f"stop {self.name}")
         if self.name.rpartition("-")[0] in self.bench.fail_stop:
             raise LaunchError("did not stop")

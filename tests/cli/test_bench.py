@@ -96,6 +96,24 @@ def test_a_signal_keeps_what_was_measured_and_exits_130(
     assert "Interrupted after 1 of 4 runs" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.parametrize("during", ["start", "wait", "stop"])
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_never_interrupts_the_start_or_the_end_of_a_server(
+    tmp_path: Path, connected: Bench, stop: signal.Signals, during: str, model: str
+) -> None:
+    def on_server(doing: str) -> None:
+        # Each is sent twice: the second must not disturb the end that the first asked for.
+        if doing in (during, "stop"):
+            os.kill(os.getpid(), stop)
+
+    connected.on_server = on_server
+    code, _, _ = invoke("bench", model, *COMPARE, "--out", str(tmp_path))
+    assert code == EXIT_INTERRUPTED
+    starts = [entry.replace("start", "stop") for entry in connected.log if "start" in entry]
+    assert starts
+    assert [entry for entry in connected.log if "stop" in entry] == starts
+
+
 @pytest.mark.usefixtures("connected")
 def test_earlier_results_are_not_overwritten(tmp_path: Path, model: str) -> None:
     assert invoke("bench", model, "--out", str(tmp_path))[0] == 0

@@ -1,8 +1,10 @@
 """When a rank fails, the server ends soon, says which rank and why, and leaves nothing."""
 
 import re
+import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 import urllib.error

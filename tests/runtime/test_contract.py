@@ -15,6 +15,29 @@ FUNCTIONS = {
         "MultiprocExecutor._init_executor": ["self"],
         "MultiprocExecutor.shutdown": ["self"],
         "MultiprocExecutor.start_worker_monitor": ["self", "inline"],
+        "MultiprocExecutor.collective_rpc": [
+            "self",
+            "method",
+            "timeout",
+            "args",
+            "kwargs",
+            "non_block",
+            "unique_reply_rank",
+            "kv_output_aggregator",
+        ],
+        "MultiprocExecutor._ensure_worker_termination": ["worker_procs"],
+        "WorkerProc.make_worker_process": [
+            "vllm_config",
+            "local_rank",
+            "rank",
+            "distributed_init_method",
+            "input_shm_handle",
+            "shared_worker_lock",
+            "is_driver_worker",
+            "inherited_fds",
+        ],
+        "WorkerProc.worker_main": [],
+        "WorkerProc.worker_busy_loop": ["self"],
     },
     "utils/ompmultiprocessing.py": {
         "OMPProcessManager.configure_omp_envs": ["self", "rank", "local_rank"],
@@ -116,7 +139,20 @@ FUNCTIONS = {
 
 MENTIONS = {
     "envs.py": ["VLLM_PP_LAYER_PARTITION", "VLLM_USE_V2_MODEL_RUNNER", "VLLM_RPC_BASE_PATH"],
-    "v1/executor/multiproc_executor.py": ["OMPProcessManager(self.vllm_config)"],
+    "v1/executor/multiproc_executor.py": [
+        "OMPProcessManager(self.vllm_config)",
+        "target=WorkerProc.worker_main",
+        "worker = WorkerProc(*args, **kwargs)",
+        "partial(cloudpickle.loads(method), self.worker)",
+        'name=f"VllmWorker-{rank}"',
+    ],
+    "distributed/device_communicators/shm_broadcast.py": ["self.shutting_down = True"],
+    "distributed/device_communicators/cpu_communicator.py": [
+        'return f"{instance_identifier}-{shm_group_identifier}-cpushm"',
+    ],
+    "v1/worker/cpu_worker.py": [
+        'os.environ["VLLM_DIST_IDENT"] = self.distributed_init_method.split(":")[-1]',
+    ],
     "config/cache.py": ["user_specified_block_size", "kv_cache_memory_bytes"],
     "v1/worker/gpu_model_runner.py": ["def sync_and_gather_intermediate_tensors"],
     "platforms/__init__.py": ["PLATFORM_PLUGINS_GROUP"],

@@ -1,0 +1,59 @@
+"""A server is taken as ready only when it is ours that answers."""
+
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from hetctl.errors import LaunchError
+from hetctl.launch.command import LaunchCommand
+from hetctl.launch.port import free_port, listening_processes
+from hetctl.launch.server import Server
+
+HEALTHY = """
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def server(code: str, port: int, log: Path) -> Server:
+    argv = (sys.executable, "-c", code, str(port))
+    command = LaunchCommand(argv=argv, env={}, host="127.0.0.1", port=port, model_name="m")
+    return Server(command, log)
+
+
+class _Healthy(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def test_our_own_server_is_ready(tmp_path: Path) -> None:
+    port = free_port()
+    with server(HEALTHY, port, tmp_path / "log") as ours:
+        ours.wait_ready(20)
+        assert listening_processes(port) == {ours.pid}
+    assert listening_processes(port) == set()
+
+
+def test_another_server_on_the_port_is_not_taken_for_ours(tmp_path: Path) -> None:
+    other = HTTPServer(("127.0.0.1", 0), _Healthy)
+    thread = threading.Thread(target=other.serve_forever, daemon=True)
+    thread.start()
+    try:
+        ours = server("import time; time.sleep(60)", other.server_port, tmp_path / "log")
+        with ours, pytest.raises(LaunchError, match=r"Port \d+ was taken by another process"):
+            ours.wait_ready(20)
+    finally:
+        other.shutdown()
+        other.server_close()
