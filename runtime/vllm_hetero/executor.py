@@ -56,6 +56,7 @@ class HeterogeneousExecutor(MultiprocExecutor):
         self._causes = Causes(ranks, FailureBoard.at(self._run_dir.name))
         self._watch = StallWatch(ranks, self._run_dir.name, self._limits, self._end_stalled)
         self._processes: list[BaseProcess] = []
+        self._init_method: str | None = None
         self._starting = True
         environment = RankEnvironment(ranks, self._run_dir.name)
         self._watch.start()
@@ -106,6 +107,9 @@ class HeterogeneousExecutor(MultiprocExecutor):
             )
         except Exception as error:
             self._watch.calls.end(call)
+            if isinstance(error, TimeoutError):
+                # A reply that comes late would be taken for that of the next call.
+                self._end_stalled(f"{name} was not answered within {timeout:.0f} s")
             self._raise_with_cause(error)
         if non_block:
             result.add_done_callback(lambda _: self._watch.calls.end(call))
@@ -136,7 +140,8 @@ class HeterogeneousExecutor(MultiprocExecutor):
             for process in worker_procs:
                 process.kill()
         super()._ensure_worker_termination(worker_procs)
-        shared_memory.remove_group_segments(self._init_method)
+        if self._init_method is not None:
+            shared_memory.remove_group_segments(self._init_method)
 
     def _raise_with_cause(self, error: Exception) -> NoReturn:
         cause = self._causes.first()
