@@ -8,7 +8,7 @@ import pytest
 
 from vllm_hetero import activity
 from vllm_hetero.activity import Activity
-from vllm_hetero.waiting import Patience, PeerGoneError, wait_until
+from vllm_hetero.waiting import Patience, PeerGoneError, Waiter
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_long_wait_for_another_rank_is_noted_while_it_lasts(
         noted.append(record.read().waits_since_ns)
         return noted[-1] > 0
 
-    wait_until(ready, Patience(0, 0.001), os.getpid, "the sender")
+    Waiter(Patience(0, 0.001), os.getpid, "the sender").until(ready)
     assert noted[0] == 0
     assert record.read().waits_since_ns == 0
 
@@ -59,5 +59,5 @@ def test_a_wait_that_fails_is_no_longer_noted(
     monkeypatch.setattr("vllm_hetero.waiting.LIVENESS_S", 0.05)
     gone = 2**22 + 1
     with pytest.raises(PeerGoneError):
-        wait_until(lambda: False, Patience(0, 0.001), lambda: gone, "the sender")
+        Waiter(Patience(0, 0.001), lambda: gone, "the sender").until(lambda: False)
     assert record.read().waits_since_ns == 0
