@@ -21,10 +21,12 @@ class RunFolder:
     def __init__(self, parent: Path | None = None) -> None:
         where = parent or Path(tempfile.gettempdir())
         _remove_abandoned(where)
-        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=where))
-        self.lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+        new = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=where))
+        self.lock = os.open(new / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
         """A descriptor for the server to inherit: the lock is free once both have ended."""
         fcntl.flock(self.lock, fcntl.LOCK_EX)
+        # Only now may others find it: without its lock it would pass for abandoned.
+        self.path = new.rename(where / new.name[1:])
 
     def remove(self) -> None:
         """Remove the folder; does nothing the second time."""

@@ -14,7 +14,7 @@ _PHASES = (
 _PREFIX = re.compile(r"^(\([^)]*\)\s*)*(ERROR|INFO|WARNING)\s+[\d-]+\s+[\d:.]+\s+\[[^\]]*\]\s*")
 # As vllm_hetero's executor says it; the rank's own log says less.
 _RANK_FAILED = re.compile(
-    r"Rank \d+ \([^)]*\) (?:failed in [\w ]+: .+|was killed by .+|stalled .+|did not start .+|"
+    r"Rank \d+ \([^)]*\) (?:failed in [\w ]+: .+|was killed by .+|stalled .+|did not start.+|"
     r"ended by itself.+)"
 )
 _EXCEPTION = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Exit)(?:: .+|$)")

@@ -32,7 +32,8 @@ class Limits:
     """Longest times, in seconds; infinity for none."""
 
     step_s: float
-    """Of one step of the model, from the engine's call to the last stage's answer."""
+    """Of one step of the model, from the engine's call to the last stage's answer, and for
+    which a rank may be stopped during the start."""
     start_s: float
     """Of one step of a rank's start, and of a call that is no step of the model."""
 
@@ -76,8 +77,8 @@ class RankState:
     rank: int
     device: str
     doing: activity.Doing
-    is_stopped: bool
-    """By SIGSTOP, SIGTSTP or a debugger."""
+    stopped_since_ns: int
+    """Since when its process is stopped, by SIGSTOP, SIGTSTP or a debugger; 0 if it is not."""
     started_ns: int
     """When its process was started."""
 
@@ -94,18 +95,19 @@ class RankState:
         return bool(self.doing.method) and not self.doing.waits_since_ns
 
 
-def stalled_start(states: Sequence[RankState], limit_s: float, now_ns: int) -> str | None:
+def stalled_start(states: Sequence[RankState], limits: Limits, now_ns: int) -> str | None:
     """One sentence on a rank that hangs before all are ready, or None."""
     for state in states:
-        since_ns = state.doing.since_ns if state.has_begun else state.started_ns
-        seconds = (now_ns - since_ns) / _NS
-        if seconds <= limit_s:
+        doing = state.doing
+        if state.stopped_since_ns and _seconds(state.stopped_since_ns, now_ns) > limits.step_s:
+            return f"{state} did not start{_why(state, env.START_TIMEOUT_S)}"
+        seconds = _seconds(doing.since_ns if state.has_begun else state.started_ns, now_ns)
+        if seconds <= limits.start_s or doing.method == UNLIMITED:
             continue
         if not state.has_begun:
-            return f"{state} did not start within {limit_s:.0f} s{_why(state, env.START_TIMEOUT_S)}"
-        if state.is_stopped or state.doing.method not in ("", UNLIMITED):
-            method = state.doing.method or "its start"
-            return f"{state} stalled in {method} for {seconds:.0f} s" + _why(
+            return f"{state} did not start in {seconds:.0f} s{_why(state, env.START_TIMEOUT_S)}"
+        if doing.method:
+            return f"{state} stalled in {doing.method} for {seconds:.0f} s" + _why(
                 state, env.START_TIMEOUT_S
             )
     return None
@@ -115,12 +117,12 @@ def stalled_call(
     states: Sequence[RankState], call: Call, limits: Limits, now_ns: int
 ) -> str | None:
     """One sentence on the rank that ``call`` hangs on, or None."""
-    seconds = (now_ns - call.sent_ns) / _NS
+    seconds = _seconds(call.sent_ns, now_ns)
     if seconds <= limits.of_call(call.method):
         return None
     variable = env.STALL_TIMEOUT_S if call.method in STEPS else env.START_TIMEOUT_S
     for state in states:
-        if state.is_stopped:
+        if state.stopped_since_ns:
             return f"{state} stalled in {call.method} for {seconds:.0f} s{_why(state, variable)}"
     # Ranks that wait for another one are its victims. Of several that compute, which happens
     # in a collective operation, the first to have begun is in it for the longest time.
@@ -147,8 +149,12 @@ def stalled_call(
     return None
 
 
+def _seconds(since_ns: int, now_ns: int) -> float:
+    return (now_ns - since_ns) / _NS
+
+
 def _why(state: RankState, variable: str) -> str:
-    if state.is_stopped:
+    if state.stopped_since_ns:
         return ": its process is stopped (SIGSTOP or a debugger)"
     return f"; if it is only slow, raise {variable}"
 
@@ -172,6 +178,7 @@ class StallWatch:
         self._devices = [rank.device for rank in ranks.ranks]
         self._records: dict[int, activity.Activity] = {}
         self._started: dict[int, tuple[BaseProcess, int]] = {}
+        self._stopped_since: dict[int, int] = {}
         for rank in ranks.ranks:
             activity.create(run_dir, rank.rank)
             self._records[rank.rank] = activity.Activity(run_dir, rank.rank)
@@ -199,23 +206,29 @@ class StallWatch:
     def _look(self) -> str | None:
         now = time.monotonic_ns()
         if self._starting:
-            return stalled_start(self._states(), self._limits.start_s, now)
+            return stalled_start(self._states(now), self._limits, now)
         call = self.calls.oldest()
-        if call is None or (now - call.sent_ns) / _NS <= self._limits.of_call(call.method):
+        if call is None or _seconds(call.sent_ns, now) <= self._limits.of_call(call.method):
             return None
-        return stalled_call(self._states(), call, self._limits, now)
+        return stalled_call(self._states(now), call, self._limits, now)
 
-    def _states(self) -> list[RankState]:
-        return [
-            RankState(
-                rank,
-                self._devices[rank],
-                self._records[rank].read(),
-                is_stopped(process.pid or 0),
-                started_ns,
+    def _states(self, now_ns: int) -> list[RankState]:
+        states = []
+        for rank, (process, started_ns) in sorted(self._started.copy().items()):
+            if is_stopped(process.pid or 0):
+                self._stopped_since.setdefault(rank, now_ns)
+            else:
+                self._stopped_since.pop(rank, None)
+            states.append(
+                RankState(
+                    rank,
+                    self._devices[rank],
+                    self._records[rank].read(),
+                    self._stopped_since.get(rank, 0),
+                    started_ns,
+                )
             )
-            for rank, (process, started_ns) in sorted(self._started.copy().items())
-        ]
+        return states
 
 
 def is_stopped(pid: int, proc: Path = Path("/proc")) -> bool:

@@ -5,9 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -135,7 +135,8 @@ def left_behind(server: ServeProcess, shm_before: set[Path]) -> list[str]:
         for process in server.descendants
         if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     ]
-    return alive + [f"shared memory {path}" for path in shared_memory() - shm_before]
+    left = shared_memory() - shm_before - shared_memory_in_use()
+    return alive + [f"shared memory {path}" for path in left]
 
 
 def shared_memory() -> set[Path]:
@@ -143,7 +144,10 @@ def shared_memory() -> set[Path]:
     return set(Path("/dev/shm").iterdir())
 
 
-def run_folders() -> set[Path]:
-    """Temporary folders of servers."""
-    where = Path(tempfile.gettempdir())
-    return {*where.glob("hetctl-*"), *where.glob("vllm_hetero-*")}
+def shared_memory_in_use() -> set[Path]:
+    """What running processes map: other programs', if the server's processes are gone."""
+    mapped = set()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            mapped |= {Path(entry.path) for entry in process.memory_maps()}
+    return mapped

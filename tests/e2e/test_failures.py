@@ -5,16 +5,18 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 import urllib.error
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hetctl.launch.run_folder import RunFolder
-from tests.e2e.engine import ServeProcess, left_behind, run_folders, shared_memory
+from tests.e2e.engine import ServeProcess, left_behind, shared_memory
 from tests.e2e.rank_plugin import rank_plugin
 
 pytestmark = pytest.mark.engine
@@ -63,13 +65,15 @@ os.kill(os.getpid(), signal.SIGSTOP)
 class Leftovers:
     """What was there before the server, to tell what it leaves."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self._shared_memory = shared_memory()
-        self._folders = run_folders()
+        self._folder = folder
+        self.env = {"TMPDIR": str(folder)}
+        """Gives the server a folder of its own for temporary files."""
 
     def of(self, server: ServeProcess) -> list[str]:
         left = left_behind(server, self._shared_memory)
-        left += [f"folder {path}" for path in run_folders() - self._folders]
+        left += [f"folder {path}" for path in self._folder.iterdir()]
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -77,6 +81,13 @@ class Leftovers:
             except OSError as error:
                 left.append(f"port {server.port}: {error}")
         return left
+
+
+@pytest.fixture
+def before() -> Iterator[Leftovers]:
+    # Not pytest's own folder: the path of a socket may have 107 characters.
+    with tempfile.TemporaryDirectory() as folder:
+        yield Leftovers(Path(folder))
 
 
 class Request:
@@ -113,11 +124,10 @@ def last_line(said: str) -> str:
 
 
 def test_a_rank_that_raises_ends_the_server_with_its_own_error(
-    demo_model: Path, tmp_path: Path
+    demo_model: Path, tmp_path: Path, before: Leftovers
 ) -> None:
     plugin = rank_plugin(tmp_path, OUT_OF_GPU_MEMORY)
-    env = plugin.env | {"VLLM_SERVER_DEV_MODE": "1"}
-    before = Leftovers()
+    env = before.env | plugin.env | {"VLLM_SERVER_DEV_MODE": "1"}
     with ServeProcess(demo_model, OPTIONS, tmp_path / "log", env) as server:
         first = server.complete([1, 2, 3], 4)
         # A call that all ranks refuse is answered, and leaves no reply for the next one.
@@ -134,9 +144,10 @@ def test_a_rank_that_raises_ends_the_server_with_its_own_error(
     assert before.of(server) == []
 
 
-def test_a_rank_that_is_killed_ends_the_server(demo_model: Path, tmp_path: Path) -> None:
-    before = Leftovers()
-    with ServeProcess(demo_model, OPTIONS, tmp_path / "log") as server:
+def test_a_rank_that_is_killed_ends_the_server(
+    demo_model: Path, tmp_path: Path, before: Leftovers
+) -> None:
+    with ServeProcess(demo_model, OPTIONS, tmp_path / "log", before.env) as server:
         request = Request(server)
         time.sleep(0.3)
         server.ranks()[0].kill()
@@ -148,10 +159,9 @@ def test_a_rank_that_is_killed_ends_the_server(demo_model: Path, tmp_path: Path)
 
 
 def test_a_rank_that_is_stopped_ends_the_server_after_the_timeout(
-    demo_model: Path, tmp_path: Path
+    demo_model: Path, tmp_path: Path, before: Leftovers
 ) -> None:
-    before = Leftovers()
-    env = {"VLLM_HETERO_STALL_TIMEOUT_S": "5"}
+    env = before.env | {"VLLM_HETERO_STALL_TIMEOUT_S": "5"}
     with ServeProcess(demo_model, OPTIONS, tmp_path / "log", env) as server:
         server.ranks()[0].send_signal(signal.SIGSTOP)
         # Nothing is asked of it yet, so nothing hangs.
@@ -168,32 +178,32 @@ def test_a_rank_that_is_stopped_ends_the_server_after_the_timeout(
 
 
 def test_a_rank_that_runs_out_of_memory_while_loading_is_named(
-    demo_model: Path, tmp_path: Path
+    demo_model: Path, tmp_path: Path, before: Leftovers
 ) -> None:
-    before = Leftovers()
     plugin = rank_plugin(tmp_path, OUT_OF_CPU_MEMORY)
-    server = ServeProcess(demo_model, OPTIONS, tmp_path / "log", plugin.env)
+    server = ServeProcess(demo_model, OPTIONS, tmp_path / "log", before.env | plugin.env)
     said = last_line(server.start_and_fail())
     assert "The server did not start: Rank 0 (cpu) failed in load_model: RuntimeError" in said
     assert "can't allocate memory: you tried to allocate 4503599627370496 bytes" in said
     assert before.of(server) == []
 
 
-def test_a_rank_that_never_starts_is_named(demo_model: Path, tmp_path: Path) -> None:
-    before = Leftovers()
+def test_a_rank_that_never_starts_is_named(
+    demo_model: Path, tmp_path: Path, before: Leftovers
+) -> None:
     plugin = rank_plugin(tmp_path, STOPS_AT_START.format(marker=str(tmp_path / "stopped")))
-    env = plugin.env | {"VLLM_HETERO_START_TIMEOUT_S": "30"}
+    env = before.env | plugin.env | {"VLLM_HETERO_STALL_TIMEOUT_S": "5"}
     server = ServeProcess(demo_model, OPTIONS, tmp_path / "log", env)
     said = last_line(server.start_and_fail())
     assert re.search(
-        r"The server did not start: Rank [01] \(cpu\) stalled in its start for 3\d s: its process "
-        r"is stopped",
-        said,
+        r"The server did not start: Rank [01] \(cpu\) did not start: its process is stopped", said
     )
     assert before.of(server) == []
 
 
-def test_a_full_dev_shm_is_refused_before_anything_starts(demo_model: Path, tmp_path: Path) -> None:
+def test_a_full_dev_shm_is_refused_before_anything_starts(
+    demo_model: Path, tmp_path: Path, before: Leftovers
+) -> None:
     # A /dev/shm of its own, so that nobody else's is filled.
     own = (
         "unshare",
@@ -204,18 +214,16 @@ def test_a_full_dev_shm_is_refused_before_anything_starts(demo_model: Path, tmp_
     )
     if shutil.which("unshare") is None or subprocess.run([*own, "sh", "true"]).returncode:
         pytest.skip("mounting needs privileges")
-    before = Leftovers()
-    server = ServeProcess(demo_model, OPTIONS, tmp_path / "log")
+    server = ServeProcess(demo_model, OPTIONS, tmp_path / "log", before.env)
     said = last_line(server.start_and_fail(under=(*own, "sh")))
     assert "/dev/shm has 9 MiB free, but the queues of 2 ranks need 12 MiB" in said
     assert before.of(server) == []
 
 
 def test_hetctl_and_the_engine_killed_at_once_leave_no_process(
-    demo_model: Path, tmp_path: Path
+    demo_model: Path, tmp_path: Path, before: Leftovers
 ) -> None:
-    before = Leftovers()
-    with ServeProcess(demo_model, OPTIONS, tmp_path / "log") as server:
+    with ServeProcess(demo_model, OPTIONS, tmp_path / "log", before.env) as server:
         engine = server.ranks()[0].parent()
         assert engine is not None
         # A rank that is busy does not see that its engine is gone.
@@ -229,5 +237,5 @@ def test_hetctl_and_the_engine_killed_at_once_leave_no_process(
             assert time.monotonic() < deadline, left
             time.sleep(0.5)
     # The next server that starts removes the folder of the killed one.
-    RunFolder().remove()
+    RunFolder(Path(before.env["TMPDIR"])).remove()
     assert before.of(server) == []

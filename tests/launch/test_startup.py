@@ -15,7 +15,8 @@ ENGINE = "(EngineCore pid=7) ERROR 11-21 05:00:00 [executor.py:9] "
         "Rank 0 (cpu) was killed by SIGKILL: by someone, or by the kernel (see dmesg)",
         "Rank 2 (cpu) stalled in execute_model for 301 s: its process is stopped",
         "Rank 2 (cpu) stalled for 301 s: it did not take up sample_tokens",
-        "Rank 1 (cpu) did not start within 600 s",
+        "Rank 1 (cpu) did not start in 601 s",
+        "Rank 1 (cpu) did not start: its process is stopped (SIGSTOP or a debugger)",
         "Rank 1 (cpu) ended by itself, with exit code 3",
     ],
 )

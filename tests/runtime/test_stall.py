@@ -25,6 +25,7 @@ from vllm_hetero.stall import (
 S = 10**9
 NOW = 1000 * S
 LIMITS = Limits(step_s=60, start_s=600)
+START = Limits(step_s=10, start_s=30)
 STEP = Call("execute_model", NOW - 100 * S)
 
 
@@ -33,14 +34,15 @@ def state(
     method: str = "execute_model",
     since_s: float = 100,
     waits_s: float | None = None,
-    stopped: bool = False,
+    stopped_s: float | None = None,
     pid: int = 7,
     started_s: float = 900,
 ) -> RankState:
     """A rank that has been in a method for some seconds, some of which it waits."""
+    stopped_since = 0 if stopped_s is None else NOW - int(stopped_s * S)
     waits_since = 0 if waits_s is None else NOW - int(waits_s * S)
     doing = activity.Doing(pid, method, NOW - int(since_s * S), waits_since)
-    return RankState(rank, "cpu", doing, stopped, NOW - int(started_s * S))
+    return RankState(rank, "cpu", doing, stopped_since, NOW - int(started_s * S))
 
 
 def test_the_rank_that_computes_is_named_and_not_those_that_wait_for_it() -> None:
@@ -53,7 +55,7 @@ def test_the_rank_that_computes_is_named_and_not_those_that_wait_for_it() -> Non
 
 
 def test_a_stopped_rank_is_named_before_one_that_computes() -> None:
-    ranks = [state(0), state(1, method="", since_s=500, stopped=True)]
+    ranks = [state(0), state(1, method="", since_s=500, stopped_s=120)]
     said = stalled_call(ranks, STEP, LIMITS, NOW)
     assert said is not None
     assert said.startswith(
@@ -96,23 +98,27 @@ def test_a_call_that_is_no_step_has_more_time() -> None:
 
 def test_a_rank_whose_process_never_ran_our_code_did_not_start() -> None:
     silent = state(1, pid=0, method="", since_s=1000, started_s=31)
-    said = stalled_start([state(0, "init_device", 20), silent], 30, NOW)
+    said = stalled_start([state(0, "init_device", 20), silent], START, NOW)
     assert said == (
-        "Rank 1 (cpu) did not start within 30 s; if it is only slow, raise "
-        "VLLM_HETERO_START_TIMEOUT_S"
+        "Rank 1 (cpu) did not start in 31 s; if it is only slow, raise VLLM_HETERO_START_TIMEOUT_S"
     )
 
 
 def test_a_rank_that_does_not_get_past_its_groups_is_named() -> None:
-    said = stalled_start([state(0, "init_device", 31), state(1, "", 900)], 30, NOW)
+    said = stalled_start([state(0, "init_device", 31), state(1, "", 900)], START, NOW)
     assert said is not None
     assert said.startswith("Rank 0 (cpu) stalled in init_device for 31 s")
 
 
 @pytest.mark.parametrize("method", ["load_model", ""])
 def test_loading_weights_and_waiting_for_the_others_take_their_time(method: str) -> None:
-    assert stalled_start([state(0, method, 3000)], 30, NOW) is None
-    assert stalled_start([state(0, method, 3000, stopped=True)], 30, NOW) is not None
+    assert stalled_start([state(0, method, 3000)], START, NOW) is None
+
+
+def test_a_rank_that_is_stopped_at_its_start_is_named_before_the_start_is_overdue() -> None:
+    assert stalled_start([state(0, "its start", 10, stopped_s=9)], START, NOW) is None
+    said = stalled_start([state(0, "its start", 12, stopped_s=11)], START, NOW)
+    assert said == "Rank 0 (cpu) did not start: its process is stopped (SIGSTOP or a debugger)"
 
 
 def test_calls_are_in_flight_until_they_are_answered() -> None:
