@@ -14,6 +14,8 @@ Layout, in 8-byte words::
 import mmap
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -101,3 +103,16 @@ def start_own(folder: str | Path, rank: int) -> None:
 def own() -> Activity | None:
     """The record of this process; None where it is no rank of an engine."""
     return _own
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """Note that this rank waits for another one while the block runs."""
+    record = _own
+    if record is not None:
+        record.wait_begins()
+    try:
+        yield
+    finally:
+        if record is not None:
+            record.wait_ends()

@@ -61,3 +61,9 @@ def test_a_wait_that_fails_is_no_longer_noted(
     with pytest.raises(PeerGoneError):
         Waiter(Patience(0, 0.001), lambda: gone, "the sender").until(lambda: False)
     assert record.read().waits_since_ns == 0
+
+
+def test_a_wait_without_looks_is_noted_as_well(record: Activity) -> None:
+    with activity.waiting():
+        assert record.read().waits_since_ns > 0
+    assert record.read().waits_since_ns == 0

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from vllm.distributed.parallel_state import GroupCoordinator, Handle
 
+from vllm_hetero import activity
 from vllm_hetero.hops import TensorDict
 from vllm_hetero.hops.receive_buffers import ReceiveBuffers
 
@@ -35,10 +36,11 @@ class GlooReceiver:
         self._buffers = ReceiveBuffers(group.device, group.max_tokens)
 
     def recv(self) -> TensorDict:
-        on_host, handles, _ = GroupCoordinator.irecv_tensor_dict(self._group, src=self._peer)
-        assert on_host is not None
-        for handle in handles:
-            handle.wait()
+        with activity.waiting():
+            on_host, handles, _ = GroupCoordinator.irecv_tensor_dict(self._group, src=self._peer)
+            assert on_host is not None
+            for handle in handles:
+                handle.wait()
         return {
             key: self._buffers.fill(key, value) if isinstance(value, torch.Tensor) else value
             for key, value in on_host.items()
