@@ -15,7 +15,7 @@ _PREFIX = re.compile(r"^(\([^)]*\)\s*)*(ERROR|INFO|WARNING)\s+[\d-]+\s+[\d:.]+\s
 # As vllm_hetero's executor says it; the rank's own log says less.
 _RANK_FAILED = re.compile(
     r"Rank \d+ \([^)]*\) (?:failed in [\w ]+: .+|was killed by .+|stalled .+|did not start.+|"
-    r"ended by itself.+)"
+    r"ended by itself.+)|\w+ was not answered within .+"
 )
 _EXCEPTION = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Exit)(?:: .+|$)")
 _REFUSAL = re.compile(r"^vllm_hetero: (.+)")

@@ -24,7 +24,6 @@ logger = get_logger(__name__)
 
 DEFAULT_START_S = 600.0
 """As long as vLLM waits for its engine (``VLLM_ENGINE_READY_TIMEOUT_S``)."""
-_AFTER_THE_WATCH_S = 30.0
 
 
 class HeterogeneousExecutor(MultiprocExecutor):
@@ -90,9 +89,9 @@ class HeterogeneousExecutor(MultiprocExecutor):
         kv_output_aggregator: Any = None,
     ) -> Any:
         name = method if isinstance(method, str) else getattr(method, "__name__", "a function")
-        if name in STEPS and timeout is not None:
+        if name in STEPS:
             # The watch names the rank that hangs; vLLM's own timeout names nobody.
-            timeout = max(timeout, self._limits.step_s + _AFTER_THE_WATCH_S)
+            timeout = None
         asks_all = unique_reply_rank is None and kv_output_aggregator is None and not non_block
         call = self._watch.calls.begin(name)
         try:

@@ -116,7 +116,7 @@ def stalled_start(states: Sequence[RankState], limits: Limits, now_ns: int) -> s
 def stalled_call(
     states: Sequence[RankState], call: Call, limits: Limits, now_ns: int
 ) -> str | None:
-    """One sentence on the rank that ``call`` hangs on, or None."""
+    """One sentence on the rank that ``call`` hangs on, or None if it still has time."""
     seconds = _seconds(call.sent_ns, now_ns)
     if seconds <= limits.of_call(call.method):
         return None
@@ -146,7 +146,7 @@ def stalled_call(
             f"{first} stalled in {first.doing.method} for {seconds:.0f} s: it waits for another "
             "rank, and no rank computes"
         )
-    return None
+    return f"{call.method} was not answered within {seconds:.0f} s, and no rank is at work on it"
 
 
 def _seconds(since_ns: int, now_ns: int) -> float:

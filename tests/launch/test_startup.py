@@ -18,6 +18,7 @@ ENGINE = "(EngineCore pid=7) ERROR 11-21 05:00:00 [executor.py:9] "
         "Rank 1 (cpu) did not start in 601 s",
         "Rank 1 (cpu) did not start: its process is stopped (SIGSTOP or a debugger)",
         "Rank 1 (cpu) ended by itself, with exit code 3",
+        "execute_model was not answered within 301 s, and no rank is at work on it",
     ],
 )
 def test_the_sentence_of_the_rank_that_failed_is_the_cause(sentence: str) -> None:

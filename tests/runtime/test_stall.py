@@ -83,6 +83,11 @@ def test_ranks_that_wait_for_each_other_are_a_stall_too() -> None:
     assert "no rank computes" in said
 
 
+def test_an_answer_that_got_lost_is_a_stall_of_no_rank() -> None:
+    said = stalled_call([state(0, method="", since_s=1)], STEP, LIMITS, NOW)
+    assert said == "execute_model was not answered within 100 s, and no rank is at work on it"
+
+
 def test_a_step_within_its_time_is_none() -> None:
     assert stalled_call([state(0)], Call("execute_model", NOW - 59 * S), LIMITS, NOW) is None
 
