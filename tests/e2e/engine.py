@@ -92,9 +92,10 @@ class ServeProcess:
         """The rank processes, by pipeline stage, as vLLM titles them."""
         found = {}
         for process in self.descendants:
-            title = " ".join(process.cmdline())
-            if "VLLM::Worker_PP" in title:
-                found[int(title.partition("_PP")[2][:1])] = process
+            with suppress(psutil.Error):
+                title = " ".join(process.cmdline())
+                if "VLLM::Worker_PP" in title:
+                    found[int(title.partition("_PP")[2][:1])] = process
         return found
 
     def complete(self, prompt: list[int], max_tokens: int) -> list[int]:
@@ -135,7 +136,8 @@ def left_behind(server: ServeProcess, shm_before: set[Path]) -> list[str]:
         for process in server.descendants
         if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     ]
-    left = shared_memory() - shm_before - shared_memory_in_use()
+    in_use = _shared_memory_in_use()
+    left = [path for path in shared_memory() - shm_before if _inode(path) not in in_use]
     return alive + [f"shared memory {path}" for path in left]
 
 
@@ -144,10 +146,23 @@ def shared_memory() -> set[Path]:
     return set(Path("/dev/shm").iterdir())
 
 
-def shared_memory_in_use() -> set[Path]:
-    """What running processes map: other programs', if the server's processes are gone."""
-    mapped = set()
+def _shared_memory_in_use() -> set[int | None]:
+    """Inodes that running processes map: other programs', if the server's are gone.
+
+    Not paths: a semaphore is mapped before it gets its name.
+    """
+    mapped: set[int | None] = {None}
     for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            mapped |= {Path(entry.path) for entry in process.memory_maps()}
+        with suppress(OSError):
+            for line in Path(f"/proc/{process.pid}/maps").read_text().splitlines():
+                if "/dev/shm/" in line:
+                    mapped.add(int(line.split()[4]))
     return mapped
+
+
+def _inode(path: Path) -> int | None:
+    """None for a file that is gone by now."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
