@@ -7,17 +7,13 @@ engine's process looks at the ranks' :mod:`~vllm_hetero.activity` once a second.
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Protocol
 
 from vllm_hetero import activity, env
-from vllm_hetero.log import get_logger
 from vllm_hetero.rank_map import RankMap
-
-logger = get_logger(__name__)
 
 POLL_S = 1.0
 STEPS = frozenset({"execute_model", "sample_tokens", "execute_dummy_batch"})
@@ -90,6 +86,11 @@ class RankState:
         return self.doing.pid != 0
 
     @property
+    def busy_since_ns(self) -> int:
+        """Since when it is in its method, or on its way to its first."""
+        return self.doing.since_ns if self.has_begun else self.started_ns
+
+    @property
     def computes(self) -> bool:
         """Whether it is in a method and does not wait for another rank."""
         return bool(self.doing.method) and not self.doing.waits_since_ns
@@ -98,19 +99,23 @@ class RankState:
 def stalled_start(states: Sequence[RankState], limits: Limits, now_ns: int) -> str | None:
     """One sentence on a rank that hangs before all are ready, or None."""
     for state in states:
-        doing = state.doing
         if state.stopped_since_ns and _seconds(state.stopped_since_ns, now_ns) > limits.step_s:
             return f"{state} did not start{_why(state, env.START_TIMEOUT_S)}"
-        seconds = _seconds(doing.since_ns if state.has_begun else state.started_ns, now_ns)
-        if seconds <= limits.start_s or doing.method == UNLIMITED:
-            continue
-        if not state.has_begun:
-            return f"{state} did not start in {seconds:.0f} s{_why(state, env.START_TIMEOUT_S)}"
-        if doing.method:
-            return f"{state} stalled in {doing.method} for {seconds:.0f} s" + _why(
-                state, env.START_TIMEOUT_S
-            )
-    return None
+    # Those that are done with their start wait for the others.
+    busy = [s for s in states if not s.has_begun or s.doing.method not in ("", UNLIMITED)]
+    if not busy:
+        return None
+    first = min(busy, key=lambda state: state.busy_since_ns)
+    seconds = _seconds(first.busy_since_ns, now_ns)
+    if seconds <= limits.start_s:
+        return None
+    if first.has_begun:
+        # Ranks that are in the same step may be waiting for each other.
+        same = [state for state in busy if state.doing.method == first.doing.method]
+        said = f"{first} stalled in {first.doing.method} for {seconds:.0f} s{_also(same, first)}"
+    else:
+        said = f"{first} did not start in {seconds:.0f} s"
+    return said + _why(first, env.START_TIMEOUT_S)
 
 
 def stalled_call(
@@ -129,16 +134,12 @@ def stalled_call(
     guilty = [state for state in states if state.computes]
     if guilty:
         first = min(guilty, key=lambda state: state.doing.since_ns)
-        others = [f"rank {state.rank}" for state in guilty if state is not first]
-        also = f" (as did {', '.join(others)})" if others else ""
-        return f"{first} stalled in {first.doing.method} for {seconds:.0f} s{also}" + _why(
-            first, variable
-        )
+        said = f"{first} stalled in {first.doing.method} for {seconds:.0f} s{_also(guilty, first)}"
+        return said + _why(first, variable)
     for state in states:
         if not state.doing.method and state.doing.since_ns < call.sent_ns:
-            return f"{state} stalled for {seconds:.0f} s: it did not take up {call.method}" + _why(
-                state, variable
-            )
+            said = f"{state} stalled for {seconds:.0f} s: it did not take up {call.method}"
+            return said + _why(state, variable)
     waiting = [state for state in states if state.doing.method]
     if waiting:
         first = min(waiting, key=lambda state: state.doing.waits_since_ns)
@@ -153,24 +154,31 @@ def _seconds(since_ns: int, now_ns: int) -> float:
     return (now_ns - since_ns) / _NS
 
 
+def _also(busy: Sequence[RankState], first: RankState) -> str:
+    others = [f"rank {state.rank}" for state in busy if state is not first]
+    return f" (as did {', '.join(others)})" if others else ""
+
+
 def _why(state: RankState, variable: str) -> str:
     if state.stopped_since_ns:
         return ": its process is stopped (SIGSTOP or a debugger)"
     return f"; if it is only slow, raise {variable}"
 
 
-class Ender(Protocol):
-    """Ends the engine."""
-
-    def __call__(self, cause: str) -> None: ...
-
-
 class StallWatch:
-    """The thread that looks, from before the first rank starts to the engine's end."""
+    """The thread that looks, from before the first rank starts to the engine's end.
 
-    def __init__(self, ranks: RankMap, run_dir: str, limits: Limits, end: Ender) -> None:
+    Args:
+        ranks: All ranks of the engine.
+        run_dir: Where their activity is noted; this makes the files.
+        limits: When to call something a stall.
+        end: Ends the engine, with the sentence that says why.
+    """
+
+    def __init__(
+        self, ranks: RankMap, run_dir: str, limits: Limits, end: Callable[[str], None]
+    ) -> None:
         self.calls = Calls()
-        self._run_dir = run_dir
         self._limits = limits
         self._end = end
         self._starting = True

@@ -109,6 +109,13 @@ def test_a_rank_whose_process_never_ran_our_code_did_not_start() -> None:
     )
 
 
+def test_ranks_that_wait_for_each_other_at_their_start_are_all_named() -> None:
+    ranks = [state(0, "init_device", 31), state(1, "init_device", 32), state(2, "its start", 3)]
+    said = stalled_start(ranks, START, NOW)
+    assert said is not None
+    assert said.startswith("Rank 1 (cpu) stalled in init_device for 32 s (as did rank 0);")
+
+
 def test_a_rank_that_does_not_get_past_its_groups_is_named() -> None:
     said = stalled_start([state(0, "init_device", 31), state(1, "", 900)], START, NOW)
     assert said is not None
