@@ -53,6 +53,14 @@ FUNCTIONS = {
         "_get_unique_name": ["name"],
         "_register_group": ["group"],
     },
+    "model_executor/layers/attention/attention.py": {
+        "_largest_kernel_block_within": [
+            "attn_backend",
+            "per_token_bytes",
+            "page_budget",
+            "fallback",
+        ],
+    },
     "v1/worker/gpu_worker.py": {
         "Worker.__init__": [
             "self",
