@@ -76,6 +76,24 @@ def _gemma3() -> Any:
     )
 
 
+def _gemma3_with_vision() -> Any:
+    from transformers import Gemma3Config
+
+    return Gemma3Config(
+        text_config=_gemma3().to_dict(),
+        vision_config={
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": 56,
+            "patch_size": 14,
+        },
+        mm_tokens_per_image=4,
+        image_token_index=VOCABULARY - 1,
+    )
+
+
 def _opt() -> Any:
     from transformers import OPTConfig
 
@@ -103,19 +121,24 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     "mistral": _mistral,
     "gemma2": _gemma2,
     "gemma3": _gemma3,
+    "gemma3-with-vision": _gemma3_with_vision,
     "opt": _opt,
     "qwen3-moe": _qwen3_moe,
 }
 
 
+MULTIMODAL = ("gemma3-with-vision",)
+
+
 def write_random_model(family: str, folder: Path) -> Path:
     """Write ``family``'s model with seeded float32 weights; the same at every call."""
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
     config = CONFIGS[family]()
-    config.torch_dtype = torch.float32
-    model = AutoModelForCausalLM.from_config(config)
+    config.dtype = torch.float32
+    auto = AutoModelForImageTextToText if family in MULTIMODAL else AutoModelForCausalLM
+    model = auto.from_config(config)
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
