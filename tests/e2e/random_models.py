@@ -12,6 +12,9 @@ from typing import Any
 LAYERS = 4
 VOCABULARY = 512
 WINDOW = 32
+# Small files, so that which of them a rank touches tells which tensors it reads: the kernel
+# maps up to 2 MiB of a file at a time.
+SHARD = "10KB"
 
 _COMMON = {
     "vocab_size": VOCABULARY,
@@ -143,7 +146,7 @@ def write_random_model(family: str, folder: Path) -> Path:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(_random(name, parameter.shape, generator))
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, max_shard_size=SHARD)
     return folder
 
 
