@@ -53,6 +53,22 @@ FUNCTIONS = {
         "_get_unique_name": ["name"],
         "_register_group": ["group"],
     },
+    "lora/ops/torch_ops/lora_ops.py": {
+        "bgmv_shrink": [
+            "inputs",
+            "lora_b_weights",
+            "output_tensor",
+            "lora_indices_tensor",
+            "scaling",
+        ],
+        "bgmv_expand": [
+            "inputs",
+            "lora_b_weights",
+            "output_tensor",
+            "lora_indices_tensor",
+            "add_inputs",
+        ],
+    },
     "model_executor/layers/attention/attention.py": {
         "_largest_kernel_block_within": [
             "attn_backend",
