@@ -37,6 +37,20 @@ _OWN_OPTIONS = {
 }
 """Options of ``vllm serve`` that the plan decides, and what to use instead."""
 
+_NOT_WITH_CPU_RANKS = {
+    "--speculative-config": "speculative decoding",
+    "-sc": "speculative decoding",
+    "--spec-method": "speculative decoding",
+    "--spec-model": "speculative decoding",
+    "--enable-expert-parallel": "expert parallelism",
+    "-ep": "expert parallelism",
+    "--kv-transfer-config": "KV transfer",
+    "--kv-offloading-size": "KV offloading",
+    "--nnodes": "several nodes",
+    "-n": "several nodes",
+}
+"""Options of ``vllm serve`` that the engine refuses with CPU ranks: better before it starts."""
+
 
 class LaunchCommand(Frozen):
     """One ``vllm serve`` process, ready to start or to print."""
@@ -87,6 +101,8 @@ def launch_command(
             f"The plan's strategy {plan.strategy} cannot be started yet; "
             f"take one of {', '.join(sorted(LAUNCHABLE))}."
         )
+    if CPU in plan.devices:
+        _refuse_gpu_options(extra_args)
     return LaunchCommand(
         argv=_serve(plan.model, _engine_arguments(plan), host, port, extra_args),
         env=_environment(plan, p2p),
@@ -105,10 +121,27 @@ def _serve(
 
 
 def _refuse_own_options(extra_args: Sequence[str]) -> None:
-    for word in extra_args:
-        name = word.partition("=")[0].replace("_", "-")
+    for name in _option_names(extra_args):
         if remedy := _OWN_OPTIONS.get(name):
             raise UsageError(f"{name} cannot be passed through to vLLM; use {remedy}.")
+
+
+def _refuse_gpu_options(extra_args: Sequence[str]) -> None:
+    for name in _option_names(extra_args):
+        if feature := _NOT_WITH_CPU_RANKS.get(name):
+            raise UsageError(
+                f"{name}: {feature} does not work with CPU ranks; leave it out, or plan for "
+                f"GPUs alone with --cpu-ranks 0."
+            )
+
+
+def _option_names(arguments: Sequence[str]) -> list[str]:
+    """As vLLM reads them: ``--a_b=1`` and ``--a-b.key 1`` both name ``--a-b``."""
+    return [
+        word.partition("=")[0].partition(".")[0].replace("_", "-")
+        for word in arguments
+        if word.startswith("-")
+    ]
 
 
 def _engine_arguments(plan: Plan) -> dict[str, str]:

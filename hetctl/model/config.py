@@ -40,12 +40,24 @@ def read_model_spec(model: str, dtype: str = "auto") -> ModelSpec:
     shape = decoder_shape(text)
     if shape is not None:
         spec = _spec_from_shape(files, text, shape, run_dtype, notes)
-        return with_stored_sizes(spec, files) if quantised else spec
+        return _quantised(spec, files) if quantised else spec
     architecture = _architecture(files.config, text)
     stored = None if quantised else spec_from_stored(files, text, architecture, run_dtype, notes)
     if stored is None:
         raise UsageError(_unsupported(architecture, text, quantised))
     return stored
+
+
+def _quantised(spec: ModelSpec, files: ModelFiles) -> ModelSpec:
+    # Late, because plans of other models need nothing of the runtime.
+    from vllm_hetero.cpu_models import cpu_refusal
+
+    sized = with_stored_sizes(spec, files)
+    refusal = cpu_refusal(files.config)
+    if refusal is None:
+        return sized
+    note = f"CPU ranks are left out: {spec.name} {refusal}."
+    return sized.model_copy(update={"cpu_refusal": refusal, "notes": (*sized.notes, note)})
 
 
 def _spec_from_shape(
@@ -112,7 +124,8 @@ def _text_part(config: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ..
         text.setdefault("model_type", "gemma3_text")
     note = (
         f"{_architecture(config, text)} has more than a language model; "
-        f"only its text part is planned, so leave room for the encoders."
+        f"only its text part is planned, so leave room for the encoders. CPU ranks serve its text "
+        f"part alone: add `-- --language-model-only`."
     )
     return text, (note,)
 

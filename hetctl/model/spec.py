@@ -62,6 +62,8 @@ class ModelSpec(Document):
     """Parameters that one token passes: fewer than ``parameters`` for MoE."""
     source: Literal["config", "safetensors index"] = "config"
     notes: tuple[str, ...] = ()
+    cpu_refusal: str | None = None
+    """Why CPU ranks cannot run the model, as a clause without a subject; None where they can."""
 
     def edge_weight_bytes(self, first: bool, last: bool) -> int:
         """What a pipeline stage holds besides its layers, as the first and/or last one."""

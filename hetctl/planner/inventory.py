@@ -69,6 +69,9 @@ def take_inventory(machine: Machine, spec: ModelSpec, request: PlanRequest) -> I
         if f"cuda:{gpu.index}" in allowed
     }
     wants_cpu = request.devices is None or "cpu" in request.devices
+    if spec.cpu_refusal is not None:
+        _refuse_cpu_ranks(spec, request, gpus)
+        wants_cpu = False
     cpus = cpu_devices(machine, request.cpu_ranks, spec.dtype) if wants_cpu else ()
     if request.devices is None:
         orders = pipeline_orders(tuple(gpus.values()), cpus)
@@ -82,6 +85,14 @@ def take_inventory(machine: Machine, spec: ModelSpec, request: PlanRequest) -> I
     inventory = Inventory(tuple(orders), bool(request.cpu_ranks), streamable_bytes(machine))
     _check_stages(request, inventory)
     return inventory
+
+
+def _refuse_cpu_ranks(spec: ModelSpec, request: PlanRequest, gpus: dict[str, Device]) -> None:
+    """Unless GPUs alone may run the model."""
+    named = request.devices is not None and "cpu" in request.devices
+    if named or request.cpu_ranks or not gpus:
+        remedy = "leave the CPU out" if gpus else "it needs a GPU"
+        raise UsageError(f"{spec.name} {spec.cpu_refusal}; {remedy}.")
 
 
 def pipeline_orders(gpus: tuple[Device, ...], cpus: tuple[Device, ...]) -> list[tuple[Device, ...]]:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from vllm_hetero import env
 from vllm_hetero.active_map import rank_map
+from vllm_hetero.cpu_models import cpu_refusal, quantisation_of
 from vllm_hetero.rank_map import RankMap, RankMapError
 from vllm_hetero.topology import usable_cores
 
 if TYPE_CHECKING:
-    from vllm.config import VllmConfig
+    from vllm.config import ModelConfig, VllmConfig
 
 WORKER = "vllm_hetero.worker.HeterogeneousWorker"
 # The CPU attention kernels want a multiple of 32, FlashAttention 3 takes 128 as well,
@@ -87,6 +88,8 @@ def prepare_engine_config(vllm_config: "VllmConfig") -> None:
     except RankMapError as error:
         raise ValueError(f"{error}.") from error
     _refuse_unsupported(vllm_config)
+    if ranks.cpu_ranks:
+        _refuse_what_cpus_cannot_run(vllm_config.model_config)
     _set_layer_partition(vllm_config, ranks)
     _set_executor(vllm_config)
     if ranks.cpu_ranks:
@@ -156,6 +159,10 @@ def _refuse_unsupported(vllm_config: "VllmConfig") -> None:
         # vLLM turns this one into a KV transfer only after the platform's check.
         "KV offloading (--kv-offloading-size)": cache.kv_offloading_size is not None,
         "a model with state-space layers": model.is_hybrid or model.is_attention_free,
+        "a model for pooling (--runner pooling)": model.runner_type == "pooling",
+        "input other than text (add --language-model-only to serve the text part)": (
+            model.is_multimodal_model and not model.multimodal_config.language_model_only
+        ),
         "multi-head latent attention (MLA), which has no CPU kernel,": model.use_mla,
         "sequence parallelism (enable_sp)": bool(
             vllm_config.compilation_config.pass_config.enable_sp
@@ -164,6 +171,15 @@ def _refuse_unsupported(vllm_config: "VllmConfig") -> None:
     for feature, asked in refusals.items():
         if asked:
             raise ValueError(f"{feature} is not supported in a heterogeneous run; leave it out.")
+
+
+def _refuse_what_cpus_cannot_run(model: "ModelConfig") -> None:
+    config = model.hf_config.to_dict()
+    reason = cpu_refusal(config)
+    if model.quantization and not quantisation_of(config):
+        reason = f"would be quantised while loading (--quantization {model.quantization})"
+    if reason is not None:
+        raise ValueError(f"{model.model} cannot run on CPU ranks: it {reason}.")
 
 
 def _set_layer_partition(vllm_config: "VllmConfig", ranks: RankMap) -> None:

@@ -9,7 +9,7 @@ from vllm_hetero.collectives.tensor_parallel import agree_on_tokens, rehearsal
 from vllm_hetero.compute_threads import lock_threads
 from vllm_hetero.failure import ends_the_engine
 from vllm_hetero.log import get_logger
-from vllm_hetero.patches import memory_nodes
+from vllm_hetero.patches import lora_base_rows, memory_nodes, sliding_window_blocks
 from vllm_hetero.rank_config import adapt_to_rank
 
 if env.role() == "cpu":
@@ -36,8 +36,11 @@ class HeterogeneousWorker(DeviceWorker):
     ) -> None:
         self.rank_entry = rank_map(vllm_config.parallel_config.world_size).ranks[rank]
         adapt_to_rank(vllm_config, self.rank_entry)
+        sliding_window_blocks.apply()
         if self.rank_entry.is_cpu:
             memory_nodes.apply()
+            if vllm_config.lora_config is not None:
+                lora_base_rows.apply()
         # vLLM takes a GPU worker's CUDA index from its local rank, which counts CPU ranks.
         cuda_index = self.rank_entry.cuda_index
         self._start(

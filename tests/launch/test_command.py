@@ -93,3 +93,27 @@ def test_every_option_is_one_of_vllm_s_engine(strategy: str, gpus: int) -> None:
     words = command(plan_of(strategy, gpus, 24 if strategy == "gpu-tp" else 8)).argv
     ours = {word for word in words if word.startswith("--")} - {"--host", "--port"}
     assert {name for name in ours if f'"{name}"' not in source} == set()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--speculative-config", '{"method": "ngram"}'),
+        ("--speculative_config.method", "ngram"),
+        ("--nnodes=2",),
+        ("--enable-expert-parallel",),
+    ],
+)
+def test_what_cpu_ranks_cannot_do_is_refused_before_anything_starts(
+    arguments: tuple[str, ...],
+) -> None:
+    with pytest.raises(UsageError, match="does not work with CPU ranks; leave it out"):
+        command(plan_of("pipeline"), *arguments)
+    assert command(plan_of("gpu", gib=24), *arguments).argv[-1] == arguments[-1]
+
+
+def test_other_options_go_to_vllm_as_they_are() -> None:
+    found = command(plan_of("pipeline"), "--enable-lora", "--seed", "3")
+    assert found.argv[-3:] == ("--enable-lora", "--seed", "3")
+    with pytest.raises(UsageError, match="--dtype cannot be passed through"):
+        command(plan_of("pipeline"), "--dtype", "half")

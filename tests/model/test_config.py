@@ -192,6 +192,18 @@ def test_a_quantised_checkpoint_weighs_what_its_headers_say(tmp_path: Path) -> N
     assert spec.notes
 
 
+@pytest.mark.parametrize(("bits", "runs"), [(4, True), (8, False)])
+def test_a_quantised_checkpoint_tells_whether_cpu_ranks_can_run_it(
+    tmp_path: Path, bits: int, runs: bool
+) -> None:
+    index = {"metadata": {"total_size": 200_000}, "weight_map": {"x": "not-here.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    config = {**LLAMA, "quantization_config": {"quant_method": "gptq", "bits": bits}}
+    spec = read_model_spec(write_model(tmp_path, config))
+    assert (spec.cpu_refusal is None) == runs
+    assert runs or "is quantised as 8-bit GPTQ, which CPU ranks cannot run" in spec.notes[-1]
+
+
 def test_a_quantised_checkpoint_with_an_index_only_spreads_its_total(tmp_path: Path) -> None:
     index = {"metadata": {"total_size": 200_000}, "weight_map": {"x": "not-here.safetensors"}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))

@@ -428,3 +428,16 @@ def test_both_device_orders_are_considered(problem: tuple[Machine, ModelSpec]) -
             continue
         rate = other.prediction.output_tokens_per_s
         assert rate <= best.prediction.output_tokens_per_s * (1 + 1e-9)
+
+
+def test_a_model_that_cpu_ranks_cannot_run_stays_on_the_gpus() -> None:
+    spec = model(cpu_refusal="is quantised as mxfp4, which CPU ranks cannot run")
+    assert plan_of(machine(gpus=1), spec).devices == ("cuda:0",)
+    with pytest.raises(UsageError, match=r"test-8b is quantised as mxfp4.*leave the CPU out"):
+        plan_of(machine(gpus=1), spec, cpu_ranks=1)
+    with pytest.raises(UsageError, match="leave the CPU out"):
+        plan_of(machine(gpus=1), spec, devices=("cuda:0", "cpu"))
+    with pytest.raises(UsageError, match=r"is quantised as mxfp4.*needs a GPU"):
+        plan_of(machine(gpus=0), spec)
+    with pytest.raises(DoesNotFitError, match="the CPU cannot help: the model is quantised"):
+        plan_of(machine(gpus=1), spec, gpu_memory_bytes=8 * GIB)

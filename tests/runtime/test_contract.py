@@ -76,6 +76,30 @@ FUNCTIONS = {
         "_get_unique_name": ["name"],
         "_register_group": ["group"],
     },
+    "lora/ops/torch_ops/lora_ops.py": {
+        "bgmv_shrink": [
+            "inputs",
+            "lora_b_weights",
+            "output_tensor",
+            "lora_indices_tensor",
+            "scaling",
+        ],
+        "bgmv_expand": [
+            "inputs",
+            "lora_b_weights",
+            "output_tensor",
+            "lora_indices_tensor",
+            "add_inputs",
+        ],
+    },
+    "model_executor/layers/attention/attention.py": {
+        "_largest_kernel_block_within": [
+            "attn_backend",
+            "per_token_bytes",
+            "page_budget",
+            "fallback",
+        ],
+    },
     "v1/worker/gpu_worker.py": {
         "Worker.__init__": [
             "self",
@@ -151,13 +175,13 @@ MENTIONS = {
         'return f"{instance_identifier}-{shm_group_identifier}-cpushm"',
     ],
     "v1/worker/cpu_worker.py": [
+        # What keeps a CPU rank's threads as they are after its start.
+        "torch.set_num_threads = skip_set_num_threads",
         'os.environ["VLLM_DIST_IDENT"] = self.distributed_init_method.split(":")[-1]',
     ],
     "config/cache.py": ["user_specified_block_size", "kv_cache_memory_bytes"],
     "v1/worker/gpu_model_runner.py": ["def sync_and_gather_intermediate_tensors"],
     "platforms/__init__.py": ["PLATFORM_PLUGINS_GROUP"],
-    # What keeps a CPU rank's threads as they are after its start.
-    "v1/worker/cpu_worker.py": ["torch.set_num_threads = skip_set_num_threads"],
     # Imported where they are called, so that a patch of the module is seen.
     "model_executor/layers/linear.py": ["import dispatch_cpu_unquantized_gemm"],
     "model_executor/layers/vocab_parallel_embedding.py": ["import dispatch_cpu_unquantized_gemm"],
