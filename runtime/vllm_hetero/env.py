@@ -12,6 +12,9 @@ VLLM_HETERO_CPU_LINEAR          linear kernel of CPU ranks: ``auto`` (default: m
                                 load, by the number of rows), ``onednn``, ``packed``,
                                 ``both`` (two copies of the weights) or ``torch``
 VLLM_HETERO_HOP                 ``shm`` (default) or ``gloo``: how stages pass activations
+VLLM_HETERO_SCHEDULER           ``hetero`` (default) or ``vllm``: who fills batches
+VLLM_HETERO_MAX_STALL_S         longest time in seconds that a prompt's chunk keeps running
+                                requests from their next token; default 0.5, 0: no limit
 VLLM_HETERO_ANY_VLLM            ``1``: accept a vLLM version that was not tested
 VLLM_HETERO_CACHE               folder for CPU kernels instead of ``~/.cache``
 VLLM_HETERO_KERNELS_DIR         folder of CPU kernels to use as it is
@@ -36,6 +39,8 @@ CPU_KV_CACHE_BYTES = "VLLM_HETERO_CPU_KV_CACHE_BYTES"
 CPU_COMPILE = "VLLM_HETERO_CPU_COMPILE"
 CPU_LINEAR = "VLLM_HETERO_CPU_LINEAR"
 HOP = "VLLM_HETERO_HOP"
+SCHEDULER = "VLLM_HETERO_SCHEDULER"
+MAX_STALL_S = "VLLM_HETERO_MAX_STALL_S"
 ANY_VLLM = "VLLM_HETERO_ANY_VLLM"
 CACHE = "VLLM_HETERO_CACHE"
 KERNELS_DIR = "VLLM_HETERO_KERNELS_DIR"
@@ -47,6 +52,8 @@ USER_VARIABLES = (
     CPU_COMPILE,
     CPU_LINEAR,
     HOP,
+    SCHEDULER,
+    MAX_STALL_S,
     ANY_VLLM,
     CACHE,
     KERNELS_DIR,
@@ -75,6 +82,41 @@ def role() -> Role:
     if value == "gpu":
         return "gpu"
     return "cpu" if value == "cpu" else "engine"
+
+
+# Below the second after which a reader's thought is interrupted, also when two such pauses
+# meet. Each chunk reads a stage's weights once more: at 60 ms that is an eighth of this time.
+DEFAULT_MAX_STALL_S = 0.5
+
+
+def max_stall_s() -> float:
+    """How long a prompt may keep running requests from their next token; 0: no limit.
+
+    Raises:
+        ValueError: the variable holds something else than a time.
+    """
+    value = os.environ.get(MAX_STALL_S) or str(DEFAULT_MAX_STALL_S)
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(
+            f"{MAX_STALL_S}={value} is not a time; give seconds above 0, or 0 for no limit."
+        )
+    return seconds
+
+
+def own_scheduler() -> bool:
+    """Whether the engine shall use this package's scheduler instead of vLLM's.
+
+    Raises:
+        ValueError: the variable names neither.
+    """
+    value = os.environ.get(SCHEDULER) or "hetero"
+    if value not in ("hetero", "vllm"):
+        raise ValueError(f"{SCHEDULER}={value} is not known; use hetero or vllm.")
+    return value == "hetero"
 
 
 @cache
