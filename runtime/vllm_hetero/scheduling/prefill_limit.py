@@ -18,6 +18,8 @@ FIRST_CHUNK = 64
 # Where the decodes alone take about the target or more, prompts still get this share of it
 # per cycle, or they would never end.
 LEAST_SHARE = 0.25
+# A limit that was measured beside fewer decodes than this says too little.
+MORE_DECODES = 1.25
 # Decodes may take a part of a batch's room.
 FULL = 0.9
 # Cycles at the limit that a limit needs to converge, and after how many of the others it is
@@ -36,17 +38,22 @@ class PrefillLimit:
         self.target_s = target_s
         self.most = most
         self._tokens: dict[int, int] = {}
+        self._decodes: dict[int, int] = {}
+        self._recent = 0
         self._full_cycles = dict.fromkeys(range(1, most + 1), 0)
         self._since_other = 0
         self._best = most
 
-    def tokens(self, count: int) -> int:
-        """The limit for a cycle of ``count`` batches."""
-        if count in self._tokens:
+    def tokens(self, count: int, decodes: int = 0) -> int:
+        """The limit for a cycle of ``count`` batches with ``decodes`` decoding requests."""
+        if count == self._recent or (
+            count in self._tokens and decodes <= MORE_DECODES * self._decodes[count]
+        ):
             return self._tokens[count]
         # The same tokens take at most ``most`` times as long with another count: from one
         # extreme, all stages equal and full, to the other, all stages in turn.
-        return min(self._tokens.values(), default=FIRST_CHUNK * self.most) // self.most
+        recent = self._tokens.get(self._recent, FIRST_CHUNK * self.most)
+        return min(recent // self.most, self._tokens.get(count, recent))
 
     def best_count(self) -> int:
         """The number of batches in flight with which a long prompt is done first.
@@ -56,8 +63,8 @@ class PrefillLimit:
         for count in range(self.most, 0, -1):
             if self._full_cycles[count] < TRIAL_CYCLES:
                 return count
-        best = max(range(1, self.most + 1), key=self.tokens)
-        if self.tokens(best) > GAIN * self.tokens(self._best):
+        best = max(self._tokens, key=self._tokens.__getitem__)
+        if self._tokens[best] > GAIN * self._tokens[self._best]:
             self._best = best
         return self._best
 
@@ -65,21 +72,29 @@ class PrefillLimit:
         """A batch that no decode waited for, from its scheduling to its end: no less than it
         adds to a cycle, so the limit can only grow by it."""
         fitting = int(prefill_tokens * self.target_s / seconds)
-        self._tokens[count] = max(fitting, self.tokens(count))
+        self._set(count, max(fitting, self.tokens(count)), decodes=0)
 
-    def observe(self, count: int, prefill_tokens: int, seconds: float, decode_s: float) -> None:
+    def observe(
+        self, count: int, prefill_tokens: int, seconds: float, decodes: int, decode_s: float
+    ) -> None:
         """One cycle with ``prefill_tokens`` > 0 prompt tokens in ``seconds`` > 0, where the
-        decodes alone would take ``decode_s`` (0 if unknown)."""
+        ``decodes`` alone would take ``decode_s`` (0 if unknown)."""
         target_s = max(self.target_s, decode_s + LEAST_SHARE * self.target_s)
         fitting = int(prefill_tokens * target_s / seconds)
-        limit = self.tokens(count)
+        limit = self.tokens(count, decodes)
         full = prefill_tokens >= FULL * limit
         if full:
             self._count_full_cycle(count)
         # A prompt's short last chunk is mostly fixed cost: it says that more would have
         # taken too long only if it did so itself.
         if fitting > limit or full or seconds > target_s:
-            self._tokens[count] = max(SMALLEST_CHUNK, fitting)
+            limit = max(SMALLEST_CHUNK, fitting)
+        self._set(count, limit, decodes)
+
+    def _set(self, count: int, tokens: int, decodes: int) -> None:
+        self._recent = count
+        self._tokens[count] = tokens
+        self._decodes[count] = decodes
 
     def _count_full_cycle(self, count: int) -> None:
         self._full_cycles[count] += 1

@@ -172,10 +172,10 @@ class HeterogeneousScheduler(Scheduler):
                 self._held_since_s = self.clock()
             return 0, 0
         decodes = min(demand.ready, -(-demand.decoding // count))
-        prompts = min(demand.prompts, self._prompt_limit(count))
+        prompts = min(demand.prompts, self._prompt_limit(count, demand.decoding))
         # Prompts come before decodes where they were admitted before them; so that
         # they cannot take all of the budget, they share the prompts' part of it.
-        chunk = -(-prompts // max(1, demand.prefilling))
+        chunk = max(1, prompts // max(1, demand.prefilling)) if prompts else budget
         return min(budget, decodes + prompts), chunk
 
     def _choose_count(self, demand: _Demand) -> int:
@@ -184,18 +184,18 @@ class HeterogeneousScheduler(Scheduler):
         blocked = self._blocked and not demand.prefilling
         if not self._prefill_limit or blocked:
             return count
-        if demand.prompts > self._prefill_limit.tokens(count):
+        if demand.prompts > self._prefill_limit.tokens(count, demand.decoding):
             return self._prefill_limit.best_count()
         return count
 
-    def _prompt_limit(self, count: int) -> int:
-        """Prompt tokens for each of ``count`` batches in flight.
+    def _prompt_limit(self, count: int, decodes: int) -> int:
+        """Prompt tokens for each of ``count`` batches in flight, beside ``decodes`` requests.
 
         Decodes that were held back for a batch in flight have had a part of their wait.
         """
         if not self._prefill_limit:
             return self.max_num_scheduled_tokens
-        tokens = self._prefill_limit.tokens(count)
+        tokens = self._prefill_limit.tokens(count, decodes)
         if self._held_since_s is not None:
             left = 1 - (self.clock() - self._held_since_s) / self._prefill_limit.target_s
             tokens = int(tokens * max(left, LEAST_SHARE))
@@ -270,4 +270,4 @@ class HeterogeneousScheduler(Scheduler):
         count = max(b.crowd for b in cycle)
         decodes = sum(b.tokens for b in cycle) - prefill_tokens
         decode_s = self._batch_count.cycle_s(count, decodes) if decodes else None
-        self._prefill_limit.observe(count, prefill_tokens, seconds, decode_s or 0.0)
+        self._prefill_limit.observe(count, prefill_tokens, seconds, decodes, decode_s or 0.0)

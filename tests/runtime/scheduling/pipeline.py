@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ class Stream:
     def gaps_s(self, after_s: float = 0.0) -> list[float]:
         """Times between tokens, of those that came later than ``after_s``."""
         times = [t for t in self.token_times_s if t > after_s]
-        return [b - a for a, b in zip(times, times[1:], strict=False)]
+        return [b - a for a, b in pairwise(times)]
 
     @property
     def expected_tokens(self) -> list[int]:
@@ -127,7 +128,7 @@ class Pipeline:
         self.free_at_s = [0.0] * (1 if shared else len(stages))
         self.shared = shared
         self.batches: list[dict[str, int]] = []
-        self.in_flight_most = 0
+        self.steps = 0
         config = vllm_config(model, len(stages), max_num_seqs, max_batched_tokens, policy)
         config.cache_config.num_gpu_blocks = blocks
         init_none_hash(sha256)
@@ -151,8 +152,9 @@ class Pipeline:
         core: Any = object.__new__(EngineCore)
         core.vllm_config, core.scheduler, core.model_executor = config, self.scheduler, self
         core.batch_queue_size = config.max_concurrent_batches
-        core.batch_queue = deque(maxlen=core.batch_queue_size) if core.batch_queue_size > 1 else None
-        core.step_fn = core.step_with_batch_queue if core.batch_queue is not None else core.step
+        several = core.batch_queue_size > 1
+        core.batch_queue = deque(maxlen=core.batch_queue_size) if several else None
+        core.step_fn = core.step_with_batch_queue if several else core.step
         core.is_ec_consumer, core.is_pooling_model = True, False
         core.check_for_draft_tokens, core.log_stats = False, True
         core.aborts_queue = queue.Queue()
@@ -194,7 +196,7 @@ class Pipeline:
 
     # The run.
 
-    def run(self, streams: list[Stream], until_s: float = 1e6) -> float:
+    def run(self, streams: list[Stream], until_s: float = 1e3) -> float:
         """Serve all streams; returns the time at which the last one ended."""
         by_name = {stream.name: stream for stream in streams}
         coming = deque(sorted(streams, key=lambda s: s.arrives_s))
@@ -211,6 +213,7 @@ class Pipeline:
                 if coming:
                     self.now_s = max(self.now_s, coming[0].arrives_s)
                 continue
+            self.steps += 1
             outputs, executed = self.core.step_fn()
             for output in (outputs or {}).values():
                 for one in output.outputs:
