@@ -2,10 +2,12 @@
 
 What vLLM 0.26 does with N pipeline stages: the engine core keeps up to N batches in
 flight and asks for a new one whenever fewer are (``EngineCore.step_with_batch_queue``). A
-request whose token is in flight is not ready, so requests that arrive at different times
-end in different batches, which alternate for ever. Each batch reads all weights: where a CPU
-stage is bound by that, N batches take N times as long as one with all requests in it.
-And requests that once share a batch stay together for ever, so balanced stages idle in turn.
+request whose token is in flight is not ready. So requests that are in different batches, by
+a token budget that their prompts exceeded or a long prompt's chunks, stay there for ever,
+and each batch reads all weights: where a CPU stage is bound by that, N batches take N times
+as long as one with all requests in it. (New requests do join a single batch: the engine
+core is blocked on it when they come.) And requests that share a batch stay together for
+ever, so that balanced stages idle in turn.
 
 What is decided here at each call, from measured times only:
 
