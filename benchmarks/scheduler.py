@@ -67,6 +67,8 @@ def main() -> None:
     parser.add_argument("--layers", default="1,7", help="layers of the two stages")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
+    # So that the servers end, too, when this is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     layers = [int(count) for count in args.layers.split(",")]
     results: dict[tuple[str, str], list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as servers:
