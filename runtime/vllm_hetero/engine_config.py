@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING
 from vllm_hetero import env
 from vllm_hetero.active_map import rank_map
 from vllm_hetero.cpu_models import cpu_refusal, quantisation_of
+from vllm_hetero.log import get_logger
 from vllm_hetero.rank_map import RankMap, RankMapError
 from vllm_hetero.topology import usable_cores
 
 if TYPE_CHECKING:
     from vllm.config import ModelConfig, VllmConfig
 
+logger = get_logger(__name__)
+
 WORKER = "vllm_hetero.worker.HeterogeneousWorker"
+SCHEDULER = "vllm_hetero.scheduling.scheduler.HeterogeneousScheduler"
 # The CPU attention kernels want a multiple of 32, FlashAttention 3 takes 128 as well,
 # and all ranks must agree (vLLM's own default on CPU is 128 too).
 BLOCK_SIZE = 128
@@ -97,6 +101,7 @@ def prepare_engine_config(vllm_config: "VllmConfig") -> None:
         # Sampled tokens would go back to the first stage over the device group; the
         # engine schedules synchronously instead, as vLLM does on CPU.
         vllm_config.scheduler_config.async_scheduling = False
+        _set_scheduler(vllm_config)
         # Cascade attention has no CPU kernel, and stages must take the same path.
         vllm_config.model_config.disable_cascade_attn = True
         _set_up_mixed_groups(vllm_config, ranks)
@@ -112,6 +117,8 @@ def check_variables() -> None:
     env.hop()
     env.seconds(env.STALL_TIMEOUT_S, 1)
     env.seconds(env.START_TIMEOUT_S, 1)
+    env.max_stall_s()
+    env.own_scheduler()
 
 
 def check_devices(ranks: RankMap, visible_gpus: int) -> None:
@@ -214,6 +221,17 @@ def _set_executor(vllm_config: "VllmConfig") -> None:
         )
     parallel.distributed_executor_backend = HeterogeneousExecutor
     parallel.worker_cls = WORKER
+
+
+def _set_scheduler(vllm_config: "VllmConfig") -> None:
+    """Put our scheduler in, unless the user chose another; ours says itself what it does."""
+    config = vllm_config.scheduler_config
+    if not env.own_scheduler():
+        logger.info("Scheduler: vLLM's own (%s=vllm)", env.SCHEDULER)
+    elif config.scheduler_cls is None:
+        config.scheduler_cls = SCHEDULER
+    elif config.scheduler_cls != SCHEDULER:
+        logger.info("Scheduler: %s (--scheduler-cls)", config.scheduler_cls)
 
 
 def _set_block_size(vllm_config: "VllmConfig") -> None:

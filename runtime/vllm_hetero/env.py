@@ -16,6 +16,9 @@ VLLM_HETERO_STALL_TIMEOUT_S     longest time of one step of the model in seconds
                                 limit; default ``VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS`` (300)
 VLLM_HETERO_START_TIMEOUT_S     longest time of one step of a rank's start, loading weights
                                 apart, and of any other call; 0 for no limit, default 600
+VLLM_HETERO_SCHEDULER           ``hetero`` (default) or ``vllm``: who fills batches
+VLLM_HETERO_MAX_STALL_S         longest time in seconds that a prompt's chunk keeps running
+                                requests from their next token; default 0.5, 0: no limit
 VLLM_HETERO_ANY_VLLM            ``1``: accept a vLLM version that was not tested
 VLLM_HETERO_CACHE               folder for CPU kernels instead of ``~/.cache``
 VLLM_HETERO_KERNELS_DIR         folder of CPU kernels to use as it is
@@ -44,6 +47,8 @@ HOP = "VLLM_HETERO_HOP"
 HOPS = ("shm", "gloo")
 STALL_TIMEOUT_S = "VLLM_HETERO_STALL_TIMEOUT_S"
 START_TIMEOUT_S = "VLLM_HETERO_START_TIMEOUT_S"
+SCHEDULER = "VLLM_HETERO_SCHEDULER"
+MAX_STALL_S = "VLLM_HETERO_MAX_STALL_S"
 ANY_VLLM = "VLLM_HETERO_ANY_VLLM"
 CACHE = "VLLM_HETERO_CACHE"
 KERNELS_DIR = "VLLM_HETERO_KERNELS_DIR"
@@ -57,6 +62,8 @@ USER_VARIABLES = (
     HOP,
     STALL_TIMEOUT_S,
     START_TIMEOUT_S,
+    SCHEDULER,
+    MAX_STALL_S,
     ANY_VLLM,
     CACHE,
     KERNELS_DIR,
@@ -133,6 +140,28 @@ def seconds(name: str, default: float) -> float:
     if not 0 <= value < math.inf:
         raise ValueError(f"{name}={given!r} is no number of seconds; give one, or 0 for no limit.")
     return value or math.inf
+
+
+# Below the second after which a reader's thought is interrupted, also when two such pauses
+# meet. Each chunk reads a stage's weights once more: at 60 ms that is an eighth of this time.
+DEFAULT_MAX_STALL_S = 0.5
+
+
+def max_stall_s() -> float:
+    """How long a prompt may keep running requests from their next token; see :func:`seconds`."""
+    return seconds(MAX_STALL_S, DEFAULT_MAX_STALL_S)
+
+
+def own_scheduler() -> bool:
+    """Whether the engine shall use this package's scheduler instead of vLLM's.
+
+    Raises:
+        ValueError: the variable names neither.
+    """
+    value = os.environ.get(SCHEDULER) or "hetero"
+    if value not in ("hetero", "vllm"):
+        raise ValueError(f"{SCHEDULER}={value} is not known; use hetero or vllm.")
+    return value == "hetero"
 
 
 @cache

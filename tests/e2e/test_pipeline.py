@@ -51,4 +51,6 @@ def test_a_split_changes_no_token_and_leaves_nothing_behind(
         assert server.end(signal.SIGTERM) == 0
     assert len(prompts) == 16
     assert tokens == one_rank_tokens
+    # The tokens above came through our scheduler.
+    assert f"Scheduler: 1 to {len(layers)} batches" in (tmp_path / "log").read_text()
     assert left_behind(server, before) == []

@@ -125,6 +125,11 @@ FUNCTIONS = {
         "CPUWorker.determine_available_memory": ["self"],
         "CPUWorker.compile_or_warm_up_model": ["self"],
     },
+    "v1/core/sched/scheduler.py": {
+        "Scheduler.schedule": ["self", "throttle_prefills"],
+        "Scheduler.update_from_output": ["self", "scheduler_output", "model_runner_output"],
+    },
+    "v1/engine/core.py": {"EngineCore.step_with_batch_queue": ["self"]},
     "platforms/interface.py": {
         "Platform.pre_register_and_update": ["cls", "parser"],
         "Platform.check_and_update_config": ["cls", "vllm_config"],
@@ -181,6 +186,12 @@ MENTIONS = {
     ],
     "config/cache.py": ["user_specified_block_size", "kv_cache_memory_bytes"],
     "v1/worker/gpu_model_runner.py": ["def sync_and_gather_intermediate_tensors"],
+    "v1/core/sched/scheduler.py": [
+        "token_budget = self.max_num_scheduled_tokens",
+        "if 0 < self.scheduler_config.long_prefill_token_threshold < num_new_tokens",
+        "threshold = self.scheduler_config.long_prefill_token_threshold",
+        "request.is_prefill_chunk = request.num_computed_tokens <",
+    ],
     "platforms/__init__.py": ["PLATFORM_PLUGINS_GROUP"],
     # Imported where they are called, so that a patch of the module is seen.
     "model_executor/layers/linear.py": ["import dispatch_cpu_unquantized_gemm"],
