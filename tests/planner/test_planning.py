@@ -439,5 +439,7 @@ def test_a_model_that_cpu_ranks_cannot_run_stays_on_the_gpus() -> None:
         plan_of(machine(gpus=1), spec, devices=("cuda:0", "cpu"))
     with pytest.raises(UsageError, match=r"is quantised as mxfp4.*needs a GPU"):
         plan_of(machine(gpus=0), spec)
+    streamed = plan_of(machine(gpus=1), spec, gpu_memory_bytes=8 * GIB)
+    assert (streamed.devices, streamed.strategy) == (("cuda:0",), "prefetch")
     with pytest.raises(DoesNotFitError, match="the CPU cannot help: the model is quantised"):
-        plan_of(machine(gpus=1), spec, gpu_memory_bytes=8 * GIB)
+        plan_of(machine(gpus=1, nodes=[node(0, gib=4)]), spec, gpu_memory_bytes=8 * GIB)

@@ -10,7 +10,7 @@ pytest.importorskip("vllm")
 from vllm.config.scheduler import SchedulerConfig
 
 from vllm_hetero import env
-from vllm_hetero.engine_config import SCHEDULER, _set_scheduler
+from vllm_hetero.engine_config import SCHEDULER, _set_scheduler, check_variables
 from vllm_hetero.scheduling.scheduler import HeterogeneousScheduler
 
 
@@ -47,7 +47,7 @@ def test_a_scheduler_of_the_users_is_left() -> None:
 def test_a_target_that_is_no_time_is_refused(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(env.MAX_STALL_S, value)
     with pytest.raises(ValueError, match=f"VLLM_HETERO_MAX_STALL_S={value!r} is no number of"):
-        configured()
+        check_variables()
 
 
 def test_another_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
