@@ -19,6 +19,7 @@ VLLM_HETERO_START_TIMEOUT_S     longest time of one step of a rank's start, load
 VLLM_HETERO_SCHEDULER           ``hetero`` (default) or ``vllm``: who fills batches
 VLLM_HETERO_MAX_STALL_S         longest time in seconds that a prompt's chunk keeps running
                                 requests from their next token; default 0.5, 0: no limit
+VLLM_HETERO_STAGE_TIMES         ``1``: ranks remember how long each step's layers take
 VLLM_HETERO_ANY_VLLM            ``1``: accept a vLLM version that was not tested
 VLLM_HETERO_CACHE               folder for CPU kernels instead of ``~/.cache``
 VLLM_HETERO_KERNELS_DIR         folder of CPU kernels to use as it is
@@ -49,6 +50,7 @@ STALL_TIMEOUT_S = "VLLM_HETERO_STALL_TIMEOUT_S"
 START_TIMEOUT_S = "VLLM_HETERO_START_TIMEOUT_S"
 SCHEDULER = "VLLM_HETERO_SCHEDULER"
 MAX_STALL_S = "VLLM_HETERO_MAX_STALL_S"
+STAGE_TIMES = "VLLM_HETERO_STAGE_TIMES"
 ANY_VLLM = "VLLM_HETERO_ANY_VLLM"
 CACHE = "VLLM_HETERO_CACHE"
 KERNELS_DIR = "VLLM_HETERO_KERNELS_DIR"
@@ -64,6 +66,7 @@ USER_VARIABLES = (
     START_TIMEOUT_S,
     SCHEDULER,
     MAX_STALL_S,
+    STAGE_TIMES,
     ANY_VLLM,
     CACHE,
     KERNELS_DIR,
@@ -83,6 +86,12 @@ def requested() -> bool:
 def compile_cpu_ranks() -> bool:
     """Whether the user asked for torch.compile on CPU ranks."""
     return os.environ.get(CPU_COMPILE, "0") == "1"
+
+
+@cache
+def stage_times() -> bool:
+    """Whether ranks remember how long their layers take."""
+    return os.environ.get(STAGE_TIMES, "0") == "1"
 
 
 @cache

@@ -11,6 +11,7 @@ from vllm_hetero.failure import ends_the_engine
 from vllm_hetero.log import get_logger
 from vllm_hetero.patches import lora_base_rows, memory_nodes, sliding_window_blocks
 from vllm_hetero.rank_config import adapt_to_rank
+from vllm_hetero.stage_times import StageTimes
 
 if env.role() == "cpu":
     from vllm.v1.worker.cpu_worker import CPUWorker as DeviceWorker
@@ -66,7 +67,19 @@ class HeterogeneousWorker(DeviceWorker):
         with self._prepared_for_loading():
             loaded = super().load_model(*args, **kwargs)
         agree_on_tokens(self.model_runner)
+        if env.stage_times():
+            self._stage_times = StageTimes(self.model_runner)
         return loaded
+
+    def stage_times(self) -> list[dict[str, Any]]:
+        """The steps since the last call, each as a dict of :class:`StageTime`.
+
+        Raises:
+            RuntimeError: they are not recorded.
+        """
+        if not env.stage_times():
+            raise RuntimeError(f"stage times are not recorded; start with {env.STAGE_TIMES}=1")
+        return self._stage_times.take()
 
     def _prepared_for_loading(self) -> AbstractContextManager[None]:
         if not self.rank_entry.is_cpu:

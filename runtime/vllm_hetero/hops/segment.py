@@ -127,7 +127,7 @@ def _is_unnamed(path: Path) -> bool:
 
 
 def _no_room(size: int, error: OSError) -> str:
-    needs = f"a hop needs {size / 2**20:.0f} MiB of shared memory, but"
+    needs = f"ranks need {size / 2**20:.0f} MiB of shared memory between them, but"
     free = f"{free_bytes() / 2**20:.0f} MiB"
     if unnamed():
         return f"{needs} {free} of memory are free ({error.strerror}); use a smaller model or batch"
