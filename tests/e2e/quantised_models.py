@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.random_models import SHARD, write_random_model
+from tests.e2e.random_models import write_random_model
 
 GROUP = 32
 
@@ -77,24 +77,20 @@ CONFIGS: dict[str, dict[str, Any]] = {
 def write_quantised_llama(scheme: str, folder: Path) -> Path:
     """Write the model; the same at every call."""
     import torch
-    from huggingface_hub import save_torch_state_dict
-    from safetensors.torch import load_file
+    from safetensors.torch import load_file, save_file
 
     write_random_model("llama", folder)
-    files = sorted(folder.glob("*.safetensors"))
-    plain = {name: tensor for file in files for name, tensor in load_file(file).items()}
+    file = folder / "model.safetensors"
     generator = torch.Generator().manual_seed(11)
     tensors: dict[str, Any] = {}
-    for name, tensor in plain.items():
+    for name, tensor in load_file(file).items():
         if name.endswith("proj.weight"):
             layer = name.removesuffix(".weight")
             quantised = _layout(scheme, layer)(*tensor.shape, generator)
             tensors |= {f"{layer}.{key}": value for key, value in quantised.items()}
         else:
             tensors[name] = tensor.to(torch.bfloat16)
-    for file in files:
-        file.unlink()
-    save_torch_state_dict(tensors, folder, max_shard_size=SHARD)
+    save_file(tensors, file, metadata={"format": "pt"})
     config = json.loads((folder / "config.json").read_text())
     # Neither float16 nor float32 suits all formats.
     config |= {"dtype": "bfloat16", "quantization_config": CONFIGS[scheme]}

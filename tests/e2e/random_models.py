@@ -12,9 +12,7 @@ from typing import Any
 LAYERS = 4
 VOCABULARY = 512
 WINDOW = 32
-# Small files, so that which of them a rank touches tells which tensors it reads: the kernel
-# maps up to 2 MiB of a file at a time.
-SHARD = "10KB"
+LARGE = "llama-large"
 
 _COMMON = {
     "vocab_size": VOCABULARY,
@@ -37,6 +35,14 @@ def _llama() -> Any:
     from transformers import LlamaConfig
 
     return LlamaConfig(**_COMMON)
+
+
+def _large_llama() -> Any:
+    from transformers import LlamaConfig
+
+    # Matrices of 8 MiB and more, as tests/e2e/loaded_bytes.py wants them.
+    large = {"hidden_size": 1024, "intermediate_size": 2048, "head_dim": 256}
+    return LlamaConfig(**{**_COMMON, **large})
 
 
 def _qwen2() -> Any:
@@ -119,6 +125,7 @@ def _qwen3_moe() -> Any:
 
 CONFIGS: dict[str, Callable[[], Any]] = {
     "llama": _llama,
+    LARGE: _large_llama,
     "qwen2-tied": _qwen2,
     "qwen3-tied": _qwen3,
     "mistral": _mistral,
@@ -146,7 +153,7 @@ def write_random_model(family: str, folder: Path) -> Path:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(_random(name, parameter.shape, generator))
-    model.save_pretrained(folder, max_shard_size=SHARD)
+    model.save_pretrained(folder)
     return folder
 
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+import struct
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e import loaded_files, quantised_models, random_models
+from tests.e2e import loaded_bytes, quantised_models, random_models
 from tests.e2e.offline import Job, answers, split_environment, unsplit_environment
 from tests.e2e.quantised_models import write_quantised_llama
 from tests.e2e.random_models import write_random_model
@@ -19,7 +20,8 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 
 # The stages are unlike, and the first holds a layer with a sliding window only.
 STAGES = (1, 3)
-FAMILIES = tuple(random_models.CONFIGS)
+# The small Llama is for the engines that do not start.
+FAMILIES = tuple(name for name in random_models.CONFIGS if name != "llama")
 SCHEMES = ("compressed-tensors", "gptq", "awq")
 DTYPES = {"compressed-tensors": "bfloat16"}
 # Of a model, what its engine is asked for, and the reason that it gives.
@@ -48,6 +50,8 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "fp8": ("fp8", {}, "it is quantised as fp8, which CPU ranks cannot run"),
 }
 TOKENS = 24
+# What the kernel maps around each end of a run of tensors.
+READ_AROUND_BYTES = 8 * 2**20
 
 
 @dataclass(frozen=True)
@@ -78,13 +82,14 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
 
     ensure_kernels()
     folder = tmp_path_factory.mktemp("models")
-    models = {name: write_random_model(name, folder / name) for name in FAMILIES} | {
+    models = {name: write_random_model(name, folder / name) for name in random_models.CONFIGS} | {
         name: write_quantised_llama(name, folder / name) for name in quantised_models.CONFIGS
     }
     rounds, parallel = prompts(), {"pipeline_parallel_size": len(STAGES)}
 
     def job(name: str, **engine: Any) -> Job:
-        usual = DTYPES.get(name, "float32" if name in FAMILIES else "float16")
+        plain = name in random_models.CONFIGS
+        usual = DTYPES.get(name, "float32" if plain else "float16")
         dtype = engine.pop("dtype", usual)
         if name in random_models.MULTIMODAL:
             engine = {"language_model_only": True, **engine}
@@ -100,7 +105,7 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
         unsplit=answers({name: job(name) for name in runs}, unsplit_environment(), folder / "one"),
         split=answers(
             refused | {name: job(name, **parallel) for name in runs},
-            {**split_environment(STAGES), **loaded_files.environment(loaded)},
+            {**split_environment(STAGES), **loaded_bytes.environment(loaded)},
             folder / "two",
         ),
         loaded=loaded,
@@ -112,10 +117,12 @@ def test_a_split_changes_no_token(matrix: Matrix, name: str) -> None:
     unsplit, split = matrix.unsplit[name], matrix.split[name]
     assert "error" not in unsplit
     assert "error" not in split
+    # Quantised models run in float16 or bfloat16.
+    tolerance = 1e-3 if name in FAMILIES else 2e-2
     for alone, together in zip(chain(*unsplit), chain(*split), strict=True):
         assert len(alone["tokens"]) == TOKENS
         assert together["tokens"] == alone["tokens"]
-        assert together["logprobs"] == pytest.approx(alone["logprobs"], abs=1e-3)
+        assert together["logprobs"] == pytest.approx(alone["logprobs"], abs=tolerance)
     # Otherwise the comparison above could not fail.
     answered = {tuple(answer["tokens"]) for answer in chain(*unsplit)}
     assert len(answered) == 5
@@ -129,11 +136,13 @@ def test_a_shared_prefix_is_read_from_the_cache(matrix: Matrix, name: str) -> No
     assert [answer["cached"] for answer in second] == [128]
 
 
-@pytest.mark.parametrize("name", [*FAMILIES, *SCHEMES])
-def test_a_rank_reads_only_the_tensors_that_it_owns(matrix: Matrix, name: str) -> None:
-    owned = owned_files(matrix.models[name])
-    assert loaded_files.loaded_files(matrix.loaded, matrix.models[name]) == owned
-    assert all(owned[rank] - owned[1 - rank] for rank in (0, 1))
+def test_a_rank_reads_only_the_tensors_that_it_owns(matrix: Matrix) -> None:
+    model = matrix.models[random_models.LARGE]
+    owned, read = owned_bytes(model), loaded_bytes.loaded_bytes(matrix.loaded, model)
+    assert sorted(read) == [0, 1]
+    for rank, count in enumerate(owned):
+        assert count <= read[rank] <= count + READ_AROUND_BYTES
+        assert sum(owned) - count > 2 * READ_AROUND_BYTES
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -141,23 +150,20 @@ def test_what_cannot_work_is_refused_with_its_reason(matrix: Matrix, name: str) 
     assert REFUSED[name][2] in matrix.split[name]["error"]
 
 
-def owned_files(model: Path) -> dict[int, set[str]]:
-    """For each stage of :data:`STAGES`, the files with a tensor that it needs."""
-    config = json.loads((model / "config.json").read_text())
-    weight_map = json.loads((model / "model.safetensors.index.json").read_text())["weight_map"]
-    owned: dict[int, set[str]] = {stage: set() for stage in range(len(STAGES))}
-    for name, file in weight_map.items():
-        if not name.startswith(("vision_tower", "multi_modal")):
-            for stage in _owners(name, config["tie_word_embeddings"]):
-                owned[stage].add(file)
+def owned_bytes(model: Path) -> list[int]:
+    """Bytes of the checkpoint that each stage of :data:`STAGES` needs."""
+    content = (model / "model.safetensors").read_bytes()
+    (size,) = struct.unpack("<Q", content[:8])
+    owned = [0] * len(STAGES)
+    for name, tensor in json.loads(content[8 : 8 + size]).items():
+        if name != "__metadata__":
+            first, end = tensor["data_offsets"]
+            owned[_owner(name)] += end - first
     return owned
 
 
-def _owners(name: str, tied: bool) -> set[int]:
-    last = len(STAGES) - 1
+def _owner(name: str) -> int:
     if ".layers." in name:
         layer = int(name.partition(".layers.")[2].split(".")[0])
-        return {next(s for s in range(len(STAGES)) if layer < sum(STAGES[: s + 1]))}
-    if "embed_tokens" in name:
-        return {0, last} if tied else {0}
-    return {0} if "embed_positions" in name else {last}
+        return next(s for s in range(len(STAGES)) if layer < sum(STAGES[: s + 1]))
+    return 0 if "embed_tokens" in name else len(STAGES) - 1
