@@ -1,65 +1,40 @@
-"""Tensor parallelism over CPU ranks, alone, under a pipeline, and through the bridge."""
+"""Tensor parallelism over CPU ranks, under a pipeline, and through the bridge."""
 
-import json
 import os
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.e2e.engine import shared_memory
-from tests.e2e.tensor_parallel import TOKENS
+from tests.e2e.rank_plugin import rank_plugin
+from tests.e2e.tensor_parallel import TOKENS, engine_tokens
 
 pytestmark = pytest.mark.engine
-
-DRIVER = Path(__file__).parent / "tensor_parallel.py"
 
 # Without a GPU no group mixes devices. This plugin has the engine take tensor-parallel rank 0
 # for the member of another device class, so that all collectives cross the bridge, while both
 # compute on the CPU. Rank 1 also samples other tokens than rank 0, as a device with another
 # random generator does.
 PRETEND = """
-def register():
-    from vllm_hetero import env
-    if env.role() != "cpu":
-        return
-    from vllm_hetero.groups import HeterogeneousGroupCoordinator as Group
-    on_cpu, mixes = Group.on_cpu, Group._mixes
+from vllm.distributed import get_tp_group
+from vllm.v1.worker.cpu_model_runner import CPUModelRunner
+from vllm_hetero.groups import HeterogeneousGroupCoordinator as Group
 
-    def is_tp(group):
-        return group.unique_name.startswith("tp") and group.world_size > 1
+on_cpu, sample = Group.on_cpu, CPUModelRunner._sample
 
-    Group.on_cpu = lambda self, member: member != 0 if is_tp(self) else on_cpu(self, member)
-    Group.is_mixed = property(is_tp)
+def is_tp(group):
+    return group.unique_name.startswith("tp") and group.world_size > 1
 
-    from vllm.distributed import get_tp_group
-    from vllm.v1.worker.cpu_model_runner import CPUModelRunner
-    sample = CPUModelRunner._sample
+def other_tokens(self, *args, **kwargs):
+    output = sample(self, *args, **kwargs)
+    output.sampled_token_ids += get_tp_group().rank_in_group
+    return output
 
-    def other_tokens(self, *args, **kwargs):
-        output = sample(self, *args, **kwargs)
-        output.sampled_token_ids += get_tp_group().rank_in_group
-        return output
-
-    CPUModelRunner._sample = other_tokens
+Group.on_cpu = lambda self, member: member != 0 if is_tp(self) else on_cpu(self, member)
+Group.is_mixed = property(is_tp)
+CPUModelRunner._sample = other_tokens
 """
-
-
-@pytest.fixture(scope="module")
-def pretend_mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for ``PYTHONPATH`` that holds the plugin."""
-    folder = tmp_path_factory.mktemp("plugin")
-    info = folder / "pretend_mixed-1.0.dist-info"
-    info.mkdir()
-    (folder / "pretend_mixed.py").write_text(textwrap.dedent(PRETEND))
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pretend-mixed\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[vllm.general_plugins]\npretend_mixed = pretend_mixed:register\n"
-    )
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -76,38 +51,19 @@ def expected(demo_model: Path, prompts: list[list[int]]) -> list[list[int]]:
     return texts
 
 
-@pytest.mark.parametrize(
-    ("tensor", "pipeline", "mixed"),
-    [(2, 2, False), (2, 1, True)],
-    ids=["two stages of two ranks", "through the bridge"],
-)
-def test_tensor_parallel_ranks_give_the_model_s_tokens(
-    tensor: int,
-    pipeline: int,
-    mixed: bool,
-    demo_model: Path,
-    prompts: list[list[int]],
-    expected: list[list[int]],
-    pretend_mixed: Path,
-    tmp_path: Path,
+def test_two_stages_of_two_ranks(
+    demo_model: Path, prompts: list[list[int]], expected: list[list[int]], tmp_path: Path
 ) -> None:
-    out = tmp_path / "tokens.json"
     before = shared_memory()
-    path = [str(pretend_mixed)] if mixed else []
-    path += [entry for entry in os.environ.get("PYTHONPATH", "").split(":") if entry]
-    run = subprocess.run(
-        [sys.executable, str(DRIVER), str(demo_model), str(tensor), str(pipeline), str(out)],
-        input=json.dumps(prompts),
-        capture_output=True,
-        text=True,
-        timeout=400,
-        env={
-            **os.environ,
-            "VLLM_HETEROGENEOUS_PLATFORM": "1",
-            "VLLM_HETERO_CPU_KV_CACHE_BYTES": str(256 << 20),
-            "PYTHONPATH": ":".join(path),
-        },
-    )
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]
-    assert json.loads(out.read_text()) == expected
+    assert engine_tokens(demo_model, prompts, tmp_path, tensor=2, pipeline=2) == expected
+    assert shared_memory() - before == set()
+
+
+def test_two_ranks_that_only_the_bridge_connects(
+    demo_model: Path, prompts: list[list[int]], expected: list[list[int]], tmp_path: Path
+) -> None:
+    before = shared_memory()
+    plugin = rank_plugin(tmp_path, PRETEND).env["PYTHONPATH"]
+    env = {"PYTHONPATH": f"{plugin}:{os.environ.get('PYTHONPATH', '')}"}
+    assert engine_tokens(demo_model, prompts, tmp_path, tensor=2, env=env) == expected
     assert shared_memory() - before == set()
