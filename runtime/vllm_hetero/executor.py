@@ -38,9 +38,12 @@ class HeterogeneousExecutor(MultiprocExecutor):
 
     def _init_executor(self) -> None:
         from vllm_hetero.kernels import ensure_kernels
+        from vllm_hetero.patches import step_pause
         from vllm_hetero.patches.rank_environment import ranks_start_with
         from vllm_hetero.patches.rank_process import ranks_run_as_rank_processes
 
+        # The engine core makes its executor before it binds the method.
+        step_pause.apply()
         ranks = rank_map(self.parallel_config.world_size)
         logger.info("Heterogeneous ranks:\n%s", describe(ranks))
         self._limits = time_limits()
