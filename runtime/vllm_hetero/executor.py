@@ -3,7 +3,7 @@
 import tempfile
 from functools import partial
 from multiprocessing.process import BaseProcess
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from vllm import envs
 from vllm.v1.executor.multiproc_executor import MultiprocExecutor
@@ -19,6 +19,9 @@ from vllm_hetero.preload import missing_libraries
 from vllm_hetero.rank_environment import RankEnvironment
 from vllm_hetero.rank_table import describe
 from vllm_hetero.stall import STEPS, Limits, StallWatch
+
+if TYPE_CHECKING:
+    from vllm.v1.kv_cache_interface import KVCacheConfig
 
 logger = get_logger(__name__)
 
@@ -44,7 +47,7 @@ class HeterogeneousExecutor(MultiprocExecutor):
 
         # The engine core makes its executor before it binds the method.
         step_pause.apply()
-        ranks = rank_map(self.parallel_config.world_size)
+        self._ranks = ranks = rank_map(self.parallel_config.world_size)
         logger.info("Heterogeneous ranks:\n%s", describe(ranks))
         self._limits = time_limits()
         shared_memory.require_room(len(ranks.ranks))
@@ -118,6 +121,14 @@ class HeterogeneousExecutor(MultiprocExecutor):
             return result
         self._watch.calls.end(call)
         return values(result) if asks_all else result
+
+    def initialize_from_config(self, kv_cache_configs: "list[KVCacheConfig]") -> None:
+        super().initialize_from_config(kv_cache_configs)
+        sizes = [
+            sum(tensor.size for tensor in config.kv_cache_tensors) for config in kv_cache_configs
+        ]
+        held = self.collective_rpc("held", args=(sizes,))
+        logger.info("Ranks are ready:\n%s", describe(self._ranks, held))
 
     def shutdown(self) -> None:
         if (watch := getattr(self, "_watch", None)) is not None:

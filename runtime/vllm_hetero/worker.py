@@ -11,7 +11,9 @@ from vllm_hetero.failure import ends_the_engine
 from vllm_hetero.log import get_logger
 from vllm_hetero.patches import lora_base_rows, memory_nodes, sliding_window_blocks
 from vllm_hetero.rank_config import adapt_to_rank
+from vllm_hetero.rank_table import Held
 from vllm_hetero.stage_times import StageTimes
+from vllm_hetero.weight_memory import WeightMemory
 
 if env.role() == "cpu":
     from vllm.v1.worker.cpu_worker import CPUWorker as DeviceWorker
@@ -64,12 +66,23 @@ class HeterogeneousWorker(DeviceWorker):
 
     @ends_the_engine
     def load_model(self, *args: Any, **kwargs: Any) -> Any:
+        memory = WeightMemory()
         with self._prepared_for_loading():
             loaded = super().load_model(*args, **kwargs)
+        self._weight_bytes = memory.used_by(self.model_runner)
         agree_on_tokens(self.model_runner)
         if env.stage_times():
             self._stage_times = StageTimes(self.model_runner)
         return loaded
+
+    def held(self, kv_cache_bytes: list[int]) -> Held:
+        """What this rank holds.
+
+        Args:
+            kv_cache_bytes: Size of each rank's KV cache, as the engine decided.
+        """
+        layers = self.model_config.get_layers_start_end_indices(self.parallel_config)
+        return Held(layers, self._weight_bytes, kv_cache_bytes[self.rank])
 
     def stage_times(self) -> list[dict[str, Any]]:
         """The steps since the last call, each as a dict of :class:`StageTime`.
