@@ -261,16 +261,22 @@ def load_machine(choice: str | None) -> "Machine":
         UsageError: neither a name nor a readable file; the known names are listed.
     """
     from hetctl.profiles import with_rates
-    from hetctl.profiles.measured import with_measurements
+    from hetctl.profiles.measured_file import profile_path
 
     if choice is None:
         from hetctl.probe.machine import probe_machine
 
-        return with_rates(with_measurements(probe_machine()))
-    if Path(choice).is_file() or os.sep in choice or choice.endswith(".json"):
+        machine = probe_machine()
+    elif Path(choice).is_file() or os.sep in choice or choice.endswith(".json"):
         from hetctl.machine import Machine
 
-        return with_rates(with_measurements(Machine.load(Path(choice))))
-    from hetctl.profiles.machines import load_named_machine
+        machine = Machine.load(Path(choice))
+    else:
+        from hetctl.profiles.machines import load_named_machine
 
-    return with_rates(load_named_machine(choice))
+        return with_rates(load_named_machine(choice))
+    if profile_path(machine.fingerprint).is_file():
+        from hetctl.profiles.measured import with_measurements
+
+        machine = with_measurements(machine)
+    return with_rates(machine)

@@ -4,9 +4,7 @@
 machine of that fingerprint: this one, or one that ``hetctl probe --save`` wrote.
 """
 
-import os
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
 from hetctl.document import Figure, FigureByRows, Frozen
@@ -19,18 +17,13 @@ from hetctl.machine_profile import (
     MeasuredByRows,
     NodeProfile,
 )
+from hetctl.profiles.measured_file import profile_path
 
 # Drivers, kernels and neighbours change; a quarter of a year is a guess at how slowly.
 _STALE_DAYS = 90
 
 # A figure whose runs lie further apart was measured on a busy machine.
 _WIDE_SPREAD = 0.3
-
-
-def profile_path(fingerprint: str) -> Path:
-    """Where the measurements of machines with this fingerprint are kept."""
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "hetctl" / "machines" / f"{fingerprint}.json"
 
 
 def with_measurements(machine: Machine, now: datetime | None = None) -> Machine:

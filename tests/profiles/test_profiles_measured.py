@@ -15,7 +15,8 @@ from hetctl.machine_profile import (
     NodeProfile,
 )
 from hetctl.planner import PlanRequest, make_plan
-from hetctl.profiles.measured import applied, profile_path, with_measurements
+from hetctl.profiles.measured import applied, with_measurements
+from hetctl.profiles.measured_file import profile_path
 from hetctl.workload import Workload
 from tests.planner.machines import figure, gpu, machine, model, node
 

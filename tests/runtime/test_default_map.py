@@ -55,4 +55,4 @@ def test_every_cpu_rank_gets_cores_of_its_own_node(world: int, gpus: int, sizes:
 def test_the_table_shows_ranges() -> None:
     assert cpu_ranges((0, 1, 2, 8)) == "0-2,8"
     table = describe(default_rank_map(3, gpus=2, cores=TWO_NODES))
-    assert table.splitlines()[-1].split() == ["2", "cpu", "0", "1-7", "even", "share", "auto"]
+    assert table.splitlines()[-1].split() == ["2", "cpu", "0", "1-7", "even", "share", "-", "auto"]
