@@ -8,9 +8,7 @@ part to the host, lets Gloo sum, and copies back: what a mixed group would do wi
 Without a GPU both ends are on the CPU. Prints a table; all rows are measured in one run.
 """
 
-import argparse
 import os
-import socket
 import statistics
 import time
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from collections.abc import Callable
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from two_ranks import on_two_ranks
 
 CASES = {
     "8 KB (1 x 4096 bf16)": (1, 300),
@@ -26,27 +25,10 @@ CASES = {
 }
 HIDDEN = 4096
 WARM_UP = 5
-TIMEOUT_S = 300
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=max(1, len(os.sched_getaffinity(0)) - 1))
-    threads = parser.parse_args().threads
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    context = mp.get_context("spawn")
-    results = context.Queue()
-    ranks = [
-        context.Process(target=run, args=(rank, port, threads, results), daemon=True)
-        for rank in range(2)
-    ]
-    for rank in ranks:
-        rank.start()
-    table = results.get(timeout=TIMEOUT_S)
-    for rank in ranks:
-        rank.join(30)
+    table = on_two_ranks(run, __doc__)
     print(f"{'all-reduce':28} {'bridge':>11} {'Gloo':>11} {'Gloo/bridge':>12}")
     for name, bridge, gloo in table:
         print(f"{name:28} {bridge * 1e6:9.1f}us {gloo * 1e6:9.1f}us {gloo / bridge:12.1f}")

@@ -8,15 +8,13 @@ copy engine alone needs for the same bytes, both ways, halved. Without a GPU bot
 on the CPU. Prints a table; all rows are measured in one run.
 """
 
-import argparse
-import os
-import socket
 import statistics
 import time
 from dataclasses import dataclass
 
 import torch
 import torch.multiprocessing as mp
+from two_ranks import on_two_ranks
 
 HIDDEN = 4096
 CASES = {
@@ -37,23 +35,7 @@ class Pair:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=max(1, len(os.sched_getaffinity(0)) - 1))
-    threads = parser.parse_args().threads
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    context = mp.get_context("spawn")
-    results = context.Queue()
-    ranks = [
-        context.Process(target=run, args=(rank, port, threads, results), daemon=True)
-        for rank in range(2)
-    ]
-    for rank in ranks:
-        rank.start()
-    table = results.get(timeout=300)
-    for rank in ranks:
-        rank.join(30)
+    table = on_two_ranks(run, __doc__)
     print(
         f"{'message':28} {'shm':>10} {'gloo':>10} {'gloo/shm':>9} {'pinned':>10} {'shm/pinned':>11}"
     )

@@ -45,12 +45,12 @@ LLAMA_70B = {
 }
 
 
+def rate(value: float) -> Figure:
+    return Figure(value=value, source="estimate")
+
+
 def big_machine() -> Machine:
     """8 GPUs of 24 GiB and 4 NUMA nodes of 32 cores, no two with the same free memory."""
-
-    def rate(value: float) -> Figure:
-        return Figure(value=value, source="estimate")
-
     gpus = [
         Gpu(
             index=i,
@@ -79,10 +79,6 @@ def big_machine() -> Machine:
 
 def huge_machine() -> Machine:
     """48 GPUs of 8 to 10 GiB and 16 NUMA nodes, in groups of different speed."""
-
-    def rate(value: float) -> Figure:
-        return Figure(value=value, source="estimate")
-
     gpus = [
         Gpu(
             index=i,

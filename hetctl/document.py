@@ -7,6 +7,7 @@ and given back, so each carries its kind, its schema version and who wrote it.
 
 import os
 import tempfile
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -38,6 +39,18 @@ class Figure(Frozen):
     note: str = ""
 
 
+def require_table(rows: Sequence[int], values: Sequence[object]) -> None:
+    """Raise unless there is one value for each number of rows, and the rows rise.
+
+    Raises:
+        ValueError: saying which.
+    """
+    if len(rows) != len(values):
+        raise ValueError(f"{len(rows)} rows have {len(values)} values")
+    if any(a >= b for a, b in pairwise(rows)):
+        raise ValueError("rows must rise")
+
+
 class FigureByRows(Frozen):
     """A rate that depends on how many rows (tokens of the batch) share the work."""
 
@@ -50,10 +63,7 @@ class FigureByRows(Frozen):
 
     @model_validator(mode="after")
     def _is_a_table(self) -> Self:
-        if len(self.rows) != len(self.values):
-            raise ValueError(f"{len(self.rows)} rows have {len(self.values)} values")
-        if any(a >= b for a, b in pairwise(self.rows)):
-            raise ValueError("rows must rise")
+        require_table(self.rows, self.values)
         return self
 
 

@@ -6,7 +6,6 @@ figure has its spread, so that a reader can tell a difference from noise.
 """
 
 from datetime import datetime
-from itertools import pairwise
 from typing import ClassVar, Self
 
 from pydantic import (
@@ -18,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from hetctl.document import Document, Frozen
+from hetctl.document import Document, Frozen, require_table
 
 
 class Measured(Frozen):
@@ -53,10 +52,7 @@ class MeasuredByRows(Frozen):
 
     @model_validator(mode="after")
     def _is_a_table(self) -> Self:
-        if len(self.rows) != len(self.values):
-            raise ValueError(f"{len(self.rows)} rows have {len(self.values)} values")
-        if any(a >= b for a, b in pairwise(self.rows)):
-            raise ValueError("rows must rise")
+        require_table(self.rows, self.values)
         return self
 
 

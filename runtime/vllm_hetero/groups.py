@@ -1,7 +1,6 @@
 """Process groups in which some ranks have a GPU and some do not."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from vllm.distributed.parallel_state import (
 )
 from vllm.utils.import_utils import resolve_obj_by_qualname
 
+from vllm_hetero import shared_memory
 from vllm_hetero.active_map import rank_map
 from vllm_hetero.hops import Receiver, Sender
 from vllm_hetero.hops.connect import connect_hops
@@ -249,4 +249,4 @@ def _remove_shm_names(communicator: CpuCommunicator) -> None:
     """
     if isinstance(communicator.dist_module, _CPUSHMDistributed):
         name = f"{communicator.dist_module.group_name}_{communicator.rank}"
-        (Path("/dev/shm") / name).unlink(missing_ok=True)
+        (shared_memory.FOLDER / name).unlink(missing_ok=True)

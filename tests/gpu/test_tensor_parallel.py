@@ -41,20 +41,14 @@ def test_one_gpu_and_one_cpu_rank(
     assert shared_memory() - before == set()
 
 
-def test_two_gpus_and_two_cpu_ranks_in_one_group(
-    gpus: int,
-    demo_model: Path,
-    prompts: list[list[int]],
-    gpu_tokens: list[list[int]],
-    tmp_path: Path,
-) -> None:
-    """The example of vLLM Hybrid: ``--tensor-parallel-size 4`` with the default rank map."""
-    if gpus < 2:
-        pytest.skip("needs two GPUs")
-    assert engine_tokens(demo_model, prompts, tmp_path, tensor=4, dtype="bfloat16") == gpu_tokens
-
-
-def test_two_gpu_stages_over_nccl_and_a_cpu_stage(
+@pytest.mark.parametrize(
+    ("tensor", "pipeline"),
+    [(4, 1), (1, 3)],
+    ids=["vLLM Hybrid's example: 2 GPUs and 2 CPU ranks in one group", "NCCL, then a CPU stage"],
+)
+def test_two_gpus_with_the_default_rank_map(
+    tensor: int,
+    pipeline: int,
     gpus: int,
     demo_model: Path,
     prompts: list[list[int]],
@@ -63,5 +57,7 @@ def test_two_gpu_stages_over_nccl_and_a_cpu_stage(
 ) -> None:
     if gpus < 2:
         pytest.skip("needs two GPUs")
-    tokens = engine_tokens(demo_model, prompts, tmp_path, tensor=1, pipeline=3, dtype="bfloat16")
+    tokens = engine_tokens(
+        demo_model, prompts, tmp_path, tensor=tensor, pipeline=pipeline, dtype="bfloat16"
+    )
     assert tokens == gpu_tokens

@@ -1,5 +1,6 @@
 """The communicator of a tensor-parallel group that mixes GPU and CPU ranks."""
 
+import mmap
 import os
 from typing import TYPE_CHECKING
 
@@ -65,13 +66,13 @@ class MixedCommunicator(DeviceCommunicatorBase):
         self.bridge.close()
 
 
-def _share_segment(group: "HeterogeneousGroupCoordinator", owner: int) -> segment.mmap.mmap:
+def _share_segment(group: "HeterogeneousGroupCoordinator", owner: int) -> mmap.mmap:
     """Make the segment on member ``owner``, a CPU rank, so that it lies on its NUMA node.
 
     Raises:
         SegmentError: on every member, when there is no room.
     """
-    made: tuple[str, segment.mmap.mmap] | segment.SegmentError | None = None
+    made: tuple[str, mmap.mmap] | segment.SegmentError | None = None
     if group.rank_in_group == owner:
         try:
             made = segment.create(bridge_bytes(group.world_size))

@@ -11,11 +11,13 @@ import errno
 import mmap
 import os
 import secrets
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-_FOLDER = Path("/dev/shm")
+import psutil
+
+from vllm_hetero import shared_memory
+
 _PROC = Path("/proc")
 
 
@@ -40,12 +42,8 @@ def unnamed() -> bool:
 def free_bytes() -> int:
     """Memory that segments may take."""
     if unnamed():
-        with suppress(OSError):
-            for line in (_PROC / "meminfo").read_text(encoding="utf-8").splitlines():
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    status = os.statvfs(_FOLDER)
-    return status.f_bavail * status.f_frsize
+        return int(psutil.virtual_memory().available)
+    return shared_memory.free_bytes()
 
 
 def create(size: int) -> tuple[str, mmap.mmap]:
@@ -118,7 +116,7 @@ def _open_new() -> tuple[Path, int]:
     if unnamed():
         descriptor = os.memfd_create(name)
         return _PROC / str(os.getpid()) / "fd" / str(descriptor), descriptor
-    path = _FOLDER / name
+    path = shared_memory.FOLDER / name
     return path, os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
 
 
