@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from two_ranks import on_two_ranks
+from two_ranks import on_two_ranks, start_together
 
 CASES = {
     "8 KB (1 x 4096 bf16)": (1, 300),
@@ -52,6 +52,7 @@ def run(rank: int, port: int, threads: int, results: "mp.Queue") -> None:
         for i in range(rounds + WARM_UP):
             for kind, all_reduce in kinds.items():
                 dist.barrier()
+                start_together(rank)
                 started = time.perf_counter()
                 total = all_reduce(part)
                 if on_gpu:

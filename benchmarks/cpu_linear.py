@@ -20,6 +20,8 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from dram import dram_read_bytes_per_s
+
 SHAPES = "6144x4096,4096x4096,28672x4096,4096x14336"
 """Of an 8B Llama: qkv, output, gate and up, down."""
 ROWS = "1,2,3,4,8,16,32,64,256"
@@ -106,21 +108,6 @@ def become_a_cpu_rank(threads: int | None) -> None:
             environment[name] = value
     os.sched_setaffinity(0, cpus)
     os.execve(sys.executable, [sys.executable, *sys.argv], environment)
-
-
-def dram_read_bytes_per_s() -> float:
-    """The most that any of some plain reductions over 2 GiB reads."""
-    import torch
-
-    data = torch.ones(2**29)
-    reads = (data.sum, data.max, lambda: torch.dot(data, data))
-    best = float("inf")
-    for _ in range(5):
-        for read in reads:
-            began = time.perf_counter()
-            read()
-            best = min(best, time.perf_counter() - began)
-    return data.nbytes / best
 
 
 def dispatch_overhead_s() -> float:

@@ -3,9 +3,10 @@
     python benchmarks/hops.py [--threads N]
 
 Two processes send a message back and forth; a hop is half of a round trip, from the GPU
-tensor being complete to the other stage being able to use it. ``pinned copy`` is what the
-copy engine alone needs for the same bytes, both ways, halved. Without a GPU both ends are
-on the CPU. Prints a table; all rows are measured in one run.
+tensor being complete to the other stage being able to use it. The receiving stage waits
+already when a message is sent, as it does in an engine. ``pinned copy`` is what the copy
+engine alone needs for the same bytes, both ways, halved. Without a GPU both ends are on the
+CPU. Prints a table; all rows are measured in one run.
 """
 
 import statistics
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.multiprocessing as mp
-from two_ranks import on_two_ranks
+from two_ranks import on_two_ranks, start_together
 
 HIDDEN = 4096
 CASES = {
@@ -65,6 +66,7 @@ def run(rank: int, port: int, threads: int, results: "mp.Queue") -> None:
         for i in range(rounds + WARM_UP):
             for kind, pair in kinds.items():
                 group.barrier()
+                start_together(rank)
                 seconds = ping(pair, message) if rank == 0 else pong(pair)
                 if i >= WARM_UP:
                     times[kind].append(seconds / 2)

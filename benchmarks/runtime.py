@@ -5,13 +5,17 @@
 One engine after the other, each in a process of its own, runs the shape of an 8B Llama in
 bf16 (random weights; ``--model`` takes another ``config.json``):
 
-* ``gpu``       all layers on one GPU, CUDA graphs on;
-* ``hybrid``    the last layers on the CPU, as a pipeline stage;
-* ``prefetch``  vLLM's prefetch offloading of as many layers, the best a vLLM user has.
+* ``gpu``              all layers on one GPU, CUDA graphs on;
+* ``hybrid``           the first layers on the CPU, as a pipeline stage, as the planner would:
+                       the embedding is looked up there, and the GPU reads the large head;
+* ``hybrid-cpu-last``  the last layers and the head on the CPU;
+* ``prefetch``         vLLM's prefetch offloading of as many layers, the best a vLLM user has.
 
 A decode step's time is the difference of a long and a short generation of the same prompts,
-per token. The stages' parts come from the ranks (``VLLM_HETERO_STAGE_TIMES``). All ratios are
-of one run. Without a GPU, ``hybrid`` has two CPU ranks and the rest is left out.
+per token. The stages' parts come from the ranks (``VLLM_HETERO_STAGE_TIMES``): layers, logits
+and sampling. Glue is what is left of the step. The CPU stage's rate counts the weights that it
+reads once per step, against the rate at which the same threads read memory. All ratios are
+of one run. Without a GPU, the hybrids have two CPU ranks and the rest is left out.
 """
 
 import argparse
@@ -23,6 +27,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from dram import dram_read_bytes_per_s
 
 LLAMA_8B = Path(__file__).parent / "llama_8b"
 ENGINE_TIMEOUT_S = 280
@@ -37,7 +43,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=LLAMA_8B, help="folder with config.json")
     parser.add_argument("--cpu-layers", type=int, default=8)
     parser.add_argument("--sequences", default="1,8,64")
-    parser.add_argument("--engines", default="gpu,hybrid,prefetch")
+    parser.add_argument("--engines", default="gpu,hybrid,hybrid-cpu-last,prefetch")
     parser.add_argument("--json", type=Path, help="where to write what was measured")
     parser.add_argument("--engine", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -50,11 +56,11 @@ def main() -> None:
         "layers": config["num_hidden_layers"],
         "cpu_layers": args.cpu_layers,
         "engines": {name: run_engine(name, args) for name in engines(args.engines.split(","))},
-        "dram_read_bytes_per_s": dram_read_rate(),
+        "dram_read_bytes_per_s": dram_read_bytes_per_s(),
     }
     if args.json:
         args.json.write_text(json.dumps(report, indent=1))
-    print_table(report, layer_bytes(config))
+    print_table(report, config)
 
 
 def has_gpu() -> bool:
@@ -65,7 +71,7 @@ def has_gpu() -> bool:
 
 def engines(wanted: list[str]) -> list[str]:
     """Those of ``wanted`` that can run here."""
-    return [name for name in wanted if has_gpu() or name == "hybrid"]
+    return [name for name in wanted if has_gpu() or name.startswith("hybrid")]
 
 
 def run_engine(name: str, args: argparse.Namespace) -> dict:
@@ -101,8 +107,10 @@ def engine_environment(name: str, args: argparse.Namespace) -> dict[str, str]:
     layers = json.loads((args.model / "config.json").read_text())["num_hidden_layers"]
     first = "cuda:0" if has_gpu() else "cpu"
     stages = [(first, layers)]
-    if name == "hybrid":
-        stages = [(first, layers - args.cpu_layers), ("cpu", args.cpu_layers)]
+    if name.startswith("hybrid"):
+        stages = [("cpu", args.cpu_layers), (first, layers - args.cpu_layers)]
+    if name == "hybrid-cpu-last":
+        stages.reverse()
     return {
         **common,
         "VLLM_HETERO_RANK_MAP": json.dumps(rank_map(stages)),
@@ -115,13 +123,14 @@ def rank_map(stages: list[tuple[str, int]]) -> dict:
     from vllm_hetero.topology import usable_cores
 
     gpus = sum(device != "cpu" for device, _ in stages)
+    places = default_rank_map(len(stages), gpus, usable_cores()).ranks
+    cpu_places = [place for place in places if place.is_cpu]
     ranks, start = [], 0
-    for entry, (device, count) in zip(
-        default_rank_map(len(stages), gpus, usable_cores()).ranks, stages, strict=True
-    ):
-        rank = {"rank": entry.rank, "device": device, "layers": [start, start + count]}
+    for number, (device, count) in enumerate(stages):
+        rank = {"rank": number, "device": device, "layers": [start, start + count]}
         if device == "cpu":
-            rank |= {"cpus": list(entry.cpus), "numa_node": entry.numa_node}
+            place = cpu_places.pop(0)
+            rank |= {"cpus": list(place.cpus), "numa_node": place.numa_node}
             rank["kv_cache_bytes"] = CPU_KV_CACHE_BYTES
         ranks.append(rank)
         start += count
@@ -133,7 +142,7 @@ def measure_engine(args: argparse.Namespace) -> None:
     from vllm import LLM, SamplingParams
 
     sequences = [int(count) for count in args.sequences.split(",")]
-    split = 2 if args.engine == "hybrid" else 1
+    split = 2 if args.engine.startswith("hybrid") else 1
     started = time.perf_counter()
     llm = LLM(
         str(args.model),
@@ -164,20 +173,24 @@ def measure_engine(args: argparse.Namespace) -> None:
         generate(count, SHORT)
         if args.engine != "prefetch":
             llm.collective_rpc("stage_times")
-        steps, rates = [], []
+        steps, rates, stages = [], [], []
         for _ in range(3):
             short, long = generate(count, SHORT), generate(count, LONG)
             steps.append((long - short) / (LONG - SHORT))
             rates.append(count * LONG / long)
-        stages = []
         if args.engine != "prefetch":
             for times in llm.collective_rpc("stage_times"):
-                decodes = [t["seconds"] for t in times if t["tokens"] < PROMPT_TOKENS * count]
-                stages.append(statistics.median(decodes))
+                decodes = [t for t in times if t["tokens"] < PROMPT_TOKENS * count]
+                stages.append(
+                    {
+                        part: statistics.median(t[part] for t in decodes)
+                        for part in ("seconds", "head_seconds")
+                    }
+                )
         result["batches"][str(count)] = {
             "step_s": statistics.median(steps),
             "output_tokens_per_s": statistics.median(rates),
-            "stage_s": stages,
+            "stages": stages,
         }
     args.json.write_text(json.dumps(result))
 
@@ -202,51 +215,60 @@ def layer_bytes(config: dict) -> int:
     return 2 * (attention + 3 * hidden * inner + 2 * hidden)
 
 
-def dram_read_rate() -> float:
-    """Bytes per second that all cores read, best of five passes over 2 GiB."""
-    import torch
-
-    cores = len(os.sched_getaffinity(0))
-    torch.set_num_threads(cores)
-    data = torch.ones(2 << 30, dtype=torch.uint8).view(torch.int64)
-    times = []
-    for _ in range(6):
-        begun = time.perf_counter()
-        data.max()
-        times.append(time.perf_counter() - begun)
-    return (2 << 30) / min(times)
+def head_bytes(config: dict) -> int:
+    """Weights of the layer that makes logits, in bf16."""
+    return 2 * config["hidden_size"] * config["vocab_size"]
 
 
-def print_table(report: dict, bytes_per_layer: int) -> None:
+def print_table(report: dict, config: dict) -> None:
     measured = report["engines"]
     for name, result in measured.items():
-        print(f"{name:9} {result.get('error') or format(result['start_s'], '.0f') + ' s to start'}")
-    hybrid = measured.get("hybrid", {}).get("batches", {})
-    gpu = measured.get("gpu", {}).get("batches", {})
-    prefetch = measured.get("prefetch", {}).get("batches", {})
+        outcome = result.get("error") or f"{result['start_s']:.0f} s to start"
+        print(f"{name:16} {outcome}")
     dram = report["dram_read_bytes_per_s"]
     print(f"DRAM read: {dram / 1e9:.1f} GB/s")
     print(
-        f"{'sequences':>9} {'step':>8} {'CPU':>8} {'GPU':>8} {'glue':>8} "
-        f"{'CPU/DRAM':>9} {'GPU/share':>9} {'prefetch':>9} {'hybrid/prefetch':>15}"
+        f"{'engine':16} {'sequences':>9} {'step':>8} {'CPU':>8} {'GPU':>8} {'glue':>8} "
+        f"{'CPU/DRAM':>9} {'GPU/share':>9} {'tokens/s':>9} {'/prefetch':>9}"
     )
-    for count, batch in hybrid.items():
-        first_s, cpu_s = batch["stage_s"]
-        glue = batch["step_s"] - first_s - cpu_s
-        rate = report["cpu_layers"] * bytes_per_layer / cpu_s / dram
-        share, against, beside = "-", "-", "-"
-        if count in gpu:
-            part = 1 - report["cpu_layers"] / report["layers"]
-            share = f"{first_s / (gpu[count]['stage_s'][0] * part):.2f}"
-        if count in prefetch:
-            beside = f"{prefetch[count]['step_s'] * 1e3:.1f}ms"
-            ratio = batch["output_tokens_per_s"] / prefetch[count]["output_tokens_per_s"]
-            against = f"{ratio:.2f}"
-        print(
-            f"{count:>9} {batch['step_s'] * 1e3:6.1f}ms {cpu_s * 1e3:6.1f}ms "
-            f"{first_s * 1e3:6.1f}ms {glue * 1e3:6.1f}ms {rate:9.2f} {share:>9} "
-            f"{beside:>9} {against:>15}"
-        )
+    prefetch = measured.get("prefetch", {}).get("batches", {})
+    for name, result in measured.items():
+        for count, batch in result.get("batches", {}).items():
+            row = f"{name:16} {count:>9} {milliseconds(batch['step_s'])}"
+            if name.startswith("hybrid"):
+                gpu = measured.get("gpu", {}).get("batches", {}).get(count)
+                row += stage_columns(name, batch, report, config, gpu)
+            else:
+                row += " " * 46
+            row += f" {batch['output_tokens_per_s']:9.1f}"
+            if count in prefetch:
+                ratio = batch["output_tokens_per_s"] / prefetch[count]["output_tokens_per_s"]
+                row += f" {ratio:9.2f}"
+            print(row)
+
+
+def stage_columns(name: str, batch: dict, report: dict, config: dict, gpu: dict | None) -> str:
+    """CPU stage, GPU stage, glue, rate over DRAM, GPU stage over its share of ``gpu``."""
+    cpu_first = name == "hybrid"
+    cpu, other = batch["stages"] if cpu_first else reversed(batch["stages"])
+    cpu_s, other_s = (stage["seconds"] + stage["head_seconds"] for stage in (cpu, other))
+    read = report["cpu_layers"] * layer_bytes(config)
+    if not cpu_first:
+        read += head_bytes(config)
+    share = "-"
+    if gpu is not None:
+        whole = gpu["stages"][0]
+        part = whole["seconds"] * (1 - report["cpu_layers"] / report["layers"])
+        share = f"{other_s / (part + (whole['head_seconds'] if cpu_first else 0)):.2f}"
+    return (
+        f" {milliseconds(cpu_s)} {milliseconds(other_s)} "
+        f"{milliseconds(batch['step_s'] - cpu_s - other_s)} "
+        f"{read / cpu_s / report['dram_read_bytes_per_s']:9.2f} {share:>9}"
+    )
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:6.1f}ms"
 
 
 if __name__ == "__main__":

@@ -60,5 +60,11 @@ def _adapt_to_cpu(vllm_config: "VllmConfig") -> None:
     compilation.custom_ops = ["none"] if compiled else ["all"]
     assert current_platform.is_cpu()
     CpuPlatform.check_and_update_config(vllm_config)
-    vllm_config.kernel_config.ir_op_priority = IrOpPriorityConfig()
+    priority = IrOpPriorityConfig()
+    if not compiled:
+        from vllm_hetero.patches import cpu_fused_ops
+
+        cpu_fused_ops.apply()
+        priority = IrOpPriorityConfig.with_default([cpu_fused_ops.PROVIDER])
+    vllm_config.kernel_config.ir_op_priority = priority
     vllm_config.kernel_config.set_platform_defaults(vllm_config)

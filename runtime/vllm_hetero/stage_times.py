@@ -1,13 +1,13 @@
-"""How long the model's part of each step takes on a rank, for benchmarks.
+"""How long a rank computes in each step, for benchmarks.
 
 ``VLLM_HETERO_STAGE_TIMES=1`` turns it on. A rank then remembers its last steps, and its
 worker's ``stage_times`` (by ``LLM.collective_rpc`` or, in vLLM's development mode, over HTTP)
-hands them out. What a rank waits for another is not in them, nor is sampling.
+hands them out. What a rank waits for another is not in them.
 """
 
 import time
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -26,30 +26,63 @@ class StageTime:
     tokens: int
     """Rows that went through the layers, padding included."""
     seconds: float
+    """Of the rank's layers."""
+    head_seconds: float
+    """Of logits and sampling; 0 on every stage but the last."""
 
 
 class StageTimes:
-    """Measures the forward passes of a model runner, from now on."""
+    """Measures the steps of a model runner, from now on."""
 
     def __init__(self, model_runner: "GPUModelRunner") -> None:
-        self._steps: deque[tuple[int, _Span]] = deque(maxlen=_REMEMBERED)
+        self._steps: deque[_Step] = deque(maxlen=_REMEMBERED)
+        self._span = _GpuSpan if model_runner.device.type == "cuda" else _CpuSpan
         forward = model_runner._model_forward
-        span = _GpuSpan if model_runner.device.type == "cuda" else _CpuSpan
 
         @wraps(forward)
         def timed(*args: Any, **kwargs: Any) -> Any:
-            measured = span()
+            layers = self._span()
             output = forward(*args, **kwargs)
-            measured.end()
-            self._steps.append((kwargs["positions"].shape[-1], measured))
+            layers.end()
+            self._steps.append(_Step(kwargs["positions"].shape[-1], layers))
             return output
 
         model_runner._model_forward = timed  # type: ignore[method-assign]
+        self._time_head(model_runner.model, "compute_logits")
+        self._time_head(model_runner, "_sample")
 
     def take(self) -> list[dict[str, Any]]:
         """The steps since the last call, as dicts of :class:`StageTime`."""
         steps, self._steps = list(self._steps), deque(maxlen=_REMEMBERED)
-        return [asdict(StageTime(tokens, span.seconds())) for tokens, span in steps]
+        return [asdict(step.time()) for step in steps]
+
+    def _time_head(self, owner: Any, method: str) -> None:
+        """Add the time of each call of ``owner.method`` to the step that it belongs to."""
+        call = getattr(owner, method, None)
+        if call is None:
+            return
+
+        @wraps(call)
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            span = self._span()
+            output = call(*args, **kwargs)
+            span.end()
+            if self._steps:
+                self._steps[-1].head.append(span)
+            return output
+
+        setattr(owner, method, timed)
+
+
+@dataclass
+class _Step:
+    tokens: int
+    layers: "_Span"
+    head: list["_Span"] = field(default_factory=list)
+
+    def time(self) -> StageTime:
+        head_s = sum(span.seconds() for span in self.head)
+        return StageTime(self.tokens, self.layers.seconds(), head_s)
 
 
 class _CpuSpan:

@@ -7,7 +7,8 @@ members end with the same bits, and nothing travels back.
 All-gather: each member publishes its part, and reads the parts of the other class.
 
 Tensors go through slots of a fixed size, two published ahead of the one being read, so that
-the two directions and the addition overlap.
+the two directions and the addition overlap. What fits one slot, as decoding's tensors do, a
+GPU sends, awaits and adds in one kernel (:mod:`~vllm_hetero.collectives.exchange`).
 """
 
 import mmap
@@ -17,6 +18,7 @@ from typing import Protocol
 
 import torch
 
+from vllm_hetero.collectives.exchange import Exchange
 from vllm_hetero.collectives.lane import MAX_MEMBERS, Lane, lane_bytes
 from vllm_hetero.host_memory import HostMemory
 
@@ -95,6 +97,7 @@ class Bridge:
             for m in [me, *self._others]
         }
         self._sending = torch.cuda.Stream(device) if memory.on_gpu else None
+        self._kernel = Exchange(device) if memory.gpu_address is not None else None
         self._rehearsing = False
 
     @contextmanager
@@ -120,6 +123,15 @@ class Bridge:
         result = torch.empty_like(own)
         if self._rehearsing:
             return result.copy_(own)
+        leads = self._me == self._mine[0]
+        if self._kernel is not None and self._kernel.takes(own, SLOT_BYTES):
+            self._kernel.all_reduce(
+                own,
+                result,
+                self._lanes[self._me].acquire_on_gpu() if leads else None,
+                self._lanes[self._others[0]].next_on_gpu(),
+            )
+            return result
         flat, total = own.view(-1), result.view(-1)
 
         def add(start: int, slot: torch.Tensor) -> None:
@@ -131,7 +143,6 @@ class Bridge:
             else:
                 torch.add(part, theirs, out=total[first : first + len(theirs)])
 
-        leads = self._me == self._mine[0]
         self._exchange(
             _bytes(flat) if leads else None,
             {self._others[0]: add},

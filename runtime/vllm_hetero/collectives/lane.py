@@ -12,6 +12,7 @@ tensors, so a lane carries bytes and nothing else.
 
 import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -28,6 +29,19 @@ MAX_MEMBERS = HEADER_BYTES // _LINE - 1
 def lane_bytes(slots: int, slot_bytes: int) -> int:
     """Size of one lane, in bytes."""
     return HEADER_BYTES + slots * slot_bytes
+
+
+@dataclass(frozen=True)
+class SlotOnGpu:
+    """One slot as a kernel uses it: addresses are the GPU's."""
+
+    payload: int
+    head: int
+    """The writer's counter."""
+    tail: int
+    """This rank's counter; 0 on the writer's own end."""
+    count: int
+    """What ``head`` becomes when the payload is there, and ``tail`` when it is read."""
 
 
 class Lane:
@@ -67,6 +81,7 @@ class Lane:
             for m in (writer, *self._readers)
         }
         self._position = 0
+        self._offset = offset
         mine = 0 if me == writer else _tail(me)
         self._mine = mine
         self._word = StreamWord(memory, offset + mine * _WORD)
@@ -115,6 +130,24 @@ class Lane:
         On a GPU rank, in the order of the current stream.
         """
         self._advance()
+
+    def acquire_on_gpu(self) -> SlotOnGpu:
+        """Wait for the next free slot; a kernel on the current stream will publish it.
+
+        Raises:
+            PeerGoneError: a reader ended while we waited.
+        """
+        self.acquire(0)
+        return self.next_on_gpu()
+
+    def next_on_gpu(self) -> SlotOnGpu:
+        """The next slot, which a kernel on the current stream will wait for and release."""
+        assert self._memory.gpu_address is not None
+        base = self._memory.gpu_address + self._offset
+        at = HEADER_BYTES + self._position % self._slots * self._slot_bytes
+        self._position += 1
+        tail = base + self._mine * _WORD if self._mine else 0
+        return SlotOnGpu(base + at, base, tail, self._position)
 
     def _slot(self, size: int) -> torch.Tensor:
         start = self._data + self._position % self._slots * self._slot_bytes

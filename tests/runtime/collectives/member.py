@@ -1,11 +1,12 @@
 """One member of a group of processes that tries every collective of a bridge.
 
-Usage: python member.py SEGMENT LAYOUT ME STORE
+Usage: python member.py SEGMENT LAYOUT ME STORE [cuda]
 
 LAYOUT has a letter per member, ``g`` or ``c``: its device class. The classes are what the
-bridge distinguishes; all members compute on the CPU, so that this runs anywhere. Among
-themselves the members of a class use Gloo. Each member knows all members' data and compares
-with a reference in float64; it exits with an assertion's traceback or with 0.
+bridge distinguishes; without ``cuda`` all members compute on the CPU, so that this runs
+anywhere, and with it the one ``g`` has a GPU. Among themselves the members of a class use Gloo.
+Each member knows all members' data and compares with a reference in float64; it exits with an
+assertion's traceback or with 0.
 """
 
 import os
@@ -31,6 +32,7 @@ SHAPES: tuple[tuple[int, ...], ...] = (
     (SLOTS * SLOT_BYTES // 256 * 3 + 1, 128),
 )
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+DEVICE = torch.device("cuda:0" if sys.argv[5:] == ["cuda"] else "cpu")
 
 
 class GlooClass:
@@ -64,10 +66,11 @@ def class_groups(layout: str) -> dict[str, GlooClass | None]:
 
 def data(shape: Sequence[int], dtype: torch.dtype, member: int, salt: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(1000 * salt + member)
-    return torch.randn(tuple(shape), generator=generator).to(dtype)
+    return torch.randn(tuple(shape), generator=generator).to(dtype).to(DEVICE)
 
 
 def same_everywhere(tensor: torch.Tensor, members: int) -> bool:
+    tensor = tensor.cpu()
     parts = [torch.empty_like(tensor) for _ in range(members)]
     dist.all_gather(parts, tensor)
     return all(torch.equal(part, tensor) for part in parts)
@@ -94,7 +97,7 @@ def check_all(bridge: Bridge, members: int, me: int) -> None:
     transposed = data((6, 4), torch.float32, me, 99).t()
     expected = sum(data((6, 4), torch.float32, m, 99).double() for m in range(members))
     assert torch.allclose(bridge.all_reduce(transposed).double(), expected.t(), atol=1e-5)
-    tokens = torch.full((5, 1), me, dtype=torch.int32).expand(5, 3)[:, :1]
+    tokens = torch.full((5, 1), me, dtype=torch.int32, device=DEVICE).expand(5, 3)[:, :1]
     assert bridge.broadcast(tokens.clone(), 0).eq(0).all()
 
 
@@ -102,7 +105,7 @@ def rehearse(bridge: Bridge, members: int, me: int) -> None:
     """Members of one class do what the other class does not; nobody waits."""
     with bridge.rehearsal():
         for _ in range(3 + 5 * (me == 0)):
-            assert bridge.all_gather(torch.ones(2, 4), -1).shape == (2, 4 * members)
+            assert bridge.all_gather(torch.ones(2, 4, device=DEVICE), -1).shape == (2, 4 * members)
 
 
 def main() -> None:
@@ -114,7 +117,7 @@ def main() -> None:
     mapping = segment.attach(name, keep_name=True)
     dist.barrier()
     on_gpu = [letter == "g" for letter in layout]
-    bridge = Bridge(mapping, on_gpu, me, os.getpid(), torch.device("cpu"), peers)
+    bridge = Bridge(mapping, on_gpu, me, os.getpid(), DEVICE, peers)
     if peers is None:
         rehearse(bridge, members, me)
     check_all(bridge, members, me)
@@ -124,7 +127,7 @@ def main() -> None:
         os._exit(0)
     if layout[me] != layout[-1]:
         try:
-            bridge.all_gather(torch.ones(1), 0)
+            bridge.all_gather(torch.ones(1, device=DEVICE), 0)
         except RuntimeError as error:
             assert "has ended" in str(error), error  # noqa: PT017
         else:

@@ -15,14 +15,20 @@ MEMBER = Path(__file__).parent / "member.py"
 
 @pytest.mark.parametrize("layout", ["gc", "cgc", "ggcc"])
 def test_every_collective_agrees_with_float64(layout: str, tmp_path: Path) -> None:
+    check_collectives(layout, tmp_path, cuda=False)
+
+
+def check_collectives(layout: str, folder: Path, *, cuda: bool) -> None:
+    """Run ``member.py`` once for each letter of ``layout``; with ``cuda``, ``g`` has a GPU."""
     name, _ = segment.create(bridge_bytes(len(layout)))
     members = [
         subprocess.Popen(
-            [sys.executable, str(MEMBER), name, layout, str(me), str(tmp_path / "store")],
+            [sys.executable, str(MEMBER), name, layout, str(me), str(folder / "store")]
+            + ["cuda"] * (cuda and letter == "g"),
             stderr=subprocess.PIPE,
             text=True,
         )
-        for me in range(len(layout))
+        for me, letter in enumerate(layout)
     ]
     try:
         said = [member.communicate(timeout=120)[1] for member in members]
