@@ -114,11 +114,12 @@ def pinned_copy_s(tensor: torch.Tensor) -> float:
 
 
 def shm_pair(group: object, device: torch.device) -> Pair:
-    gpu = torch.cuda.device_count() > 0
     from vllm_hetero.hops.segment import attach
     from vllm_hetero.hops.shm import ShmReceiver, ShmSender, create_segment
 
     rows = max(rows for rows, _ in CASES.values())
+    # A CPU rank sees no GPU itself.
+    gpu = group.broadcast_object(device.type == "cuda", src=0)
     ends: dict[str, object] = {}
     # The CPU rank (1) makes both segments, as in an engine.
     for direction in ("to_cpu", "to_gpu"):

@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=LLAMA_8B, help="folder with config.json")
     parser.add_argument("--cpu-layers", type=int, default=8)
     parser.add_argument("--sequences", default="1,8,64")
-    parser.add_argument("--engines", default="gpu,hybrid,hybrid-cpu-last,prefetch")
+    parser.add_argument("--engines", default="prefetch,gpu,hybrid,hybrid-cpu-last")
     parser.add_argument("--json", type=Path, help="where to write what was measured")
     parser.add_argument("--engine", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -51,15 +51,17 @@ def main() -> None:
         measure_engine(args)
         return
     config = json.loads((args.model / "config.json").read_text())
-    report = {
+    report: dict = {
         "model": args.model.name,
         "layers": config["num_hidden_layers"],
         "cpu_layers": args.cpu_layers,
-        "engines": {name: run_engine(name, args) for name in engines(args.engines.split(","))},
         "dram_read_bytes_per_s": dram_read_bytes_per_s(),
+        "engines": {},
     }
-    if args.json:
-        args.json.write_text(json.dumps(report, indent=1))
+    for name in engines(args.engines.split(",")):
+        report["engines"][name] = run_engine(name, args)
+        if args.json:
+            args.json.write_text(json.dumps(report, indent=1))
     print_table(report, config)
 
 

@@ -1,10 +1,11 @@
-"""Runs a benchmark's two ranks, each in a process of its own."""
+"""Runs a benchmark's two ranks, each in a process of its own, placed as an engine places them."""
 
 import argparse
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch.multiprocessing as mp
@@ -12,26 +13,32 @@ import torch.multiprocessing as mp
 TIMEOUT_S = 300
 _SETTLE_S = 1e-3
 
+Run = Callable[[int, int, int, "mp.Queue"], None]
 
-def on_two_ranks(run: Callable[[int, int, int, "mp.Queue"], None], description: str) -> Any:
+
+def on_two_ranks(run: Run, description: str) -> Any:
     """Start ``run(rank, port, threads, results)`` twice; what rank 0 puts into ``results``.
 
-    Reads ``--threads`` from the command line, whose help begins with ``description``.
+    Rank 1 has the environment, the CPUs and the ``threads`` of a CPU rank; rank 0 keeps to the
+    CPU that is left to the engine. Reads ``--threads`` from the command line, whose help begins
+    with ``description``.
     """
+    cpus = sorted(os.sched_getaffinity(0))
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=max(1, len(os.sched_getaffinity(0)) - 1))
+    parser.add_argument("--threads", type=int, default=max(1, len(cpus) - 1))
     threads = parser.parse_args().threads
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     context = mp.get_context("spawn")
     results = context.Queue()
-    ranks = [
-        context.Process(target=run, args=(rank, port, threads, results), daemon=True)
-        for rank in range(2)
-    ]
-    for rank in ranks:
-        rank.start()
+    places = [cpus[:1], cpus[-threads:]]
+    ranks = []
+    for rank, place in enumerate(places):
+        arguments = (run, place, rank, port, threads, results)
+        ranks.append(context.Process(target=_placed, args=arguments, daemon=True))
+        with _environment_of_a_cpu_rank(place) if rank else _unchanged():
+            ranks[-1].start()
     table = results.get(timeout=TIMEOUT_S)
     for rank in ranks:
         rank.join(30)
@@ -42,6 +49,38 @@ def start_together(rank: int) -> None:
     """Let rank 0 begin a measurement when rank 1 has left the barrier before it for certain.
 
     A barrier wakes its members up to 0.1 ms after one another, which is not to be measured.
+    Rank 0 stays awake, as a rank that has just computed what it sends.
     """
     if rank == 0:
-        time.sleep(_SETTLE_S)
+        begin = time.perf_counter() + _SETTLE_S
+        while time.perf_counter() < begin:
+            pass
+
+
+def _placed(run: Run, cpus: list[int], *arguments: Any) -> None:
+    os.sched_setaffinity(0, cpus)
+    run(*arguments)
+
+
+@contextmanager
+def _environment_of_a_cpu_rank(cpus: list[int]) -> Iterator[None]:
+    """OpenMP and the loader read it when the process starts."""
+    from vllm_hetero.rank_environment import cpu_rank_variables
+    from vllm_hetero.rank_map import Rank
+
+    before = dict(os.environ)
+    for name, value in cpu_rank_variables(Rank(1, "cpu", cpus=tuple(cpus))).items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def _unchanged() -> Iterator[None]:
+    yield

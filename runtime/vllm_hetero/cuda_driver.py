@@ -13,28 +13,40 @@ from typing import Any
 import torch
 
 
-def address_of_host(address: int) -> int:
-    """Where the GPU finds pinned host memory that begins at ``address``."""
+@cache
+def _driver() -> Any:
+    # Loading it takes time and needs a build of torch for CUDA: not for CPU ranks.
     from cuda.bindings import driver
 
-    return int(_checked(driver.cuMemHostGetDevicePointer(address, 0)))
+    return driver
+
+
+def address_of_host(address: int) -> int:
+    """Where the GPU finds pinned host memory that begins at ``address``."""
+    return int(_checked(_driver().cuMemHostGetDevicePointer(address, 0)))
 
 
 @cache
 def can_write_in_stream(device: torch.device) -> bool:
     """Whether :func:`write_in_stream` works on ``device``."""
-    from cuda.bindings import driver
-
-    attribute = driver.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_CAN_USE_64_BIT_STREAM_MEM_OPS
+    attribute = _driver().CUdevice_attribute.CU_DEVICE_ATTRIBUTE_CAN_USE_64_BIT_STREAM_MEM_OPS
     index = torch.cuda.current_device() if device.index is None else device.index
-    return bool(_checked(driver.cuDeviceGetAttribute(attribute, index)))
+    return bool(_checked(_driver().cuDeviceGetAttribute(attribute, index)))
 
 
 def write_in_stream(stream: int, address: int, value: int) -> None:
     """Write 64 bits to ``address`` (of the GPU) once all earlier work of ``stream`` is done."""
-    from cuda.bindings import driver
+    _checked(_driver().cuStreamWriteValue64(stream, address, value, 0))
 
-    _checked(driver.cuStreamWriteValue64(stream, address, value, 0))
+
+def copy_to_host(stream: int, host: int, device: int, size: int) -> None:
+    """Queue a copy of ``size`` bytes from GPU memory to pinned memory."""
+    _checked(_driver().cuMemcpyDtoHAsync(host, device, size, stream))
+
+
+def copy_to_gpu(stream: int, device: int, host: int, size: int) -> None:
+    """Queue a copy of ``size`` bytes from pinned memory to GPU memory."""
+    _checked(_driver().cuMemcpyHtoDAsync(device, host, size, stream))
 
 
 class Kernels:
@@ -47,17 +59,13 @@ class Kernels:
 
     def __init__(self, source: Path, device: torch.device) -> None:
         major, minor = torch.cuda.get_device_capability(device)
-        from cuda.bindings import driver
-
         cubin = compiled(source, f"sm_{major}{minor}")
         # The module goes into the device's context, which torch makes when it first needs it.
         torch.cuda.synchronize(device)
-        self._module = _checked(driver.cuModuleLoadData(cubin))
+        self._module = _checked(_driver().cuModuleLoadData(cubin))
 
     def __getitem__(self, name: str) -> "Kernel":
-        from cuda.bindings import driver
-
-        return Kernel(_checked(driver.cuModuleGetFunction(self._module, name.encode())))
+        return Kernel(_checked(_driver().cuModuleGetFunction(self._module, name.encode())))
 
 
 class Kernel:
@@ -68,8 +76,6 @@ class Kernel:
 
     def launch(self, stream: int, blocks: int, threads: int, parameters: Sequence[int]) -> None:
         """Queue the kernel on ``stream``."""
-        from cuda.bindings import driver
-
         values = (ctypes.c_uint64 * len(parameters))(*parameters)
         first = ctypes.addressof(values)
         pointers = (ctypes.c_void_p * len(parameters))(
@@ -78,7 +84,9 @@ class Kernel:
         grid, block, shared_bytes = (blocks, 1, 1), (threads, 1, 1), 0
         arguments = ctypes.addressof(pointers)
         _checked(
-            driver.cuLaunchKernel(self._function, *grid, *block, shared_bytes, stream, arguments, 0)
+            _driver().cuLaunchKernel(
+                self._function, *grid, *block, shared_bytes, stream, arguments, 0
+            )
         )
 
 

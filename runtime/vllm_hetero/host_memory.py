@@ -1,6 +1,7 @@
 """Shared host memory as a rank uses it: bytes for torch, pinned where the rank has a GPU."""
 
 import ctypes
+import math
 import mmap
 
 import torch
@@ -12,6 +13,8 @@ from vllm_hetero.waiting import CPU_RANK, GPU_RANK
 logger = get_logger(__name__)
 
 _PR_SET_TIMERSLACK = 29
+_ONE_THREAD_BYTES = 64 << 10
+"""Up to here one thread copies faster than torch gets several to work."""
 
 
 class HostMemory:
@@ -26,14 +29,49 @@ class HostMemory:
 
     def __init__(self, mapping: mmap.mmap, device: torch.device) -> None:
         self.device = device
+        self._mapping = mapping
         self.view = memoryview(mapping)
         self.bytes = torch.frombuffer(mapping, dtype=torch.uint8)
+        self._address = self.bytes.data_ptr()
         self.on_gpu = device.type == "cuda"
         self.patience = GPU_RANK if self.on_gpu else CPU_RANK
         if self.on_gpu:
             _sleep_precisely()
         pinned = self.on_gpu and _pin(self.bytes)
-        self.gpu_address = cuda_driver.address_of_host(self.bytes.data_ptr()) if pinned else None
+        self.gpu_address = cuda_driver.address_of_host(self._address) if pinned else None
+
+    def tensor(self, at: int, dtype: torch.dtype, shape: tuple[int, ...]) -> torch.Tensor:
+        """What lies ``at`` bytes into the mapping, in place."""
+        count = math.prod(shape)
+        if count == 0:
+            return torch.empty(shape, dtype=dtype)
+        return torch.frombuffer(self._mapping, dtype=dtype, count=count, offset=at).view(shape)
+
+    def write(self, at: int, source: torch.Tensor, first: int, size: int, stream: int) -> None:
+        """Copy ``size`` bytes of ``source``, from its byte ``first`` on, into the mapping.
+
+        Torch's own copies between slices cost several times what a decode step's copies take.
+
+        Args:
+            at: Where to, in the mapping.
+            source: A contiguous tensor on this rank's device.
+            first: Where from.
+            size: How much.
+            stream: On a GPU rank, the stream in whose order the copy is made.
+        """
+        if self.on_gpu:
+            cuda_driver.copy_to_host(stream, self._address + at, source.data_ptr() + first, size)
+        elif size <= _ONE_THREAD_BYTES:
+            ctypes.memmove(self._address + at, source.data_ptr() + first, size)
+        else:
+            self.bytes[at : at + size].copy_(_bytes_of(source)[first : first + size])
+
+    def read(self, at: int, target: torch.Tensor, first: int, size: int, stream: int) -> None:
+        """The other way round: from the mapping into ``target``; arguments of :meth:`write`."""
+        if self.on_gpu:
+            cuda_driver.copy_to_gpu(stream, target.data_ptr() + first, self._address + at, size)
+        else:
+            _bytes_of(target)[first : first + size].copy_(self.bytes[at : at + size])
 
     def close(self) -> None:
         """Undo the pinning, after all copies are done."""
@@ -61,14 +99,20 @@ class StreamWord:
             self._host = memory.bytes[offset : offset + 8].view(torch.int64)
             self._value = torch.zeros(1, dtype=torch.int64, device=memory.device)
 
-    def set_in_stream(self, value: int) -> None:
-        """Set it once all work queued on the current stream so far is done."""
-        if self._address is not None:
+    def set_in_stream(self, value: int, stream: int | None = None) -> None:
+        """Set it once all work queued so far on ``stream``, or the current one, is done."""
+        if stream is None:
             stream = torch.cuda.current_stream(self._device).cuda_stream
+        if self._address is not None:
             cuda_driver.write_in_stream(stream, self._address, value)
         else:
-            self._value.fill_(value)
-            self._host.copy_(self._value, non_blocking=True)
+            with torch.cuda.stream(torch.cuda.ExternalStream(stream, self._device)):
+                self._value.fill_(value)
+                self._host.copy_(self._value, non_blocking=True)
+
+
+def _bytes_of(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.view(-1).view(torch.uint8)
 
 
 def _sleep_precisely() -> None:

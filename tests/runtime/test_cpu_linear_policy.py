@@ -1,6 +1,7 @@
 """Measuring, memory for second copies and what is kept of a layer, with made-up kernels."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -49,6 +50,7 @@ def packed_for_few(kernel: Kernel, rows: int) -> float:
 def kernels(monkeypatch: pytest.MonkeyPatch) -> FakeKernels:
     fake = FakeKernels(packed_for_few)
     monkeypatch.setattr(policy, "prepare", fake.prepare)
+    monkeypatch.setattr(policy, "CacheSweep", lambda: bool)
     monkeypatch.setattr(policy, "takes", fake.takes)
     monkeypatch.setattr(measure, "prepare", fake.prepare)
     return fake
@@ -178,6 +180,19 @@ def test_measuring_ends_in_time_and_later_shapes_take_the_nearest_choice(
     assert len(asked.rates) < len(shapes)
     assert tables == [tables[0]] * len(shapes)
     assert len(tables[0]) == 2
+
+
+def test_a_sweep_reads_all_its_memory_between_two_uses_of_a_copy() -> None:
+    sweep = measure.CacheSweep(cache_bytes=1 << 16)
+    parts = sweep._parts
+    assert sum(part.nbytes for part in parts) == 2 << 16
+    assert len(parts) == measure._MOST_COPIES
+
+
+@pytest.mark.parametrize(("said", "expected"), [("307200K\n", 307200 << 10), ("?", 64 << 20)])
+def test_the_cache_is_as_large_as_the_kernel_says(said: str, expected: int, tmp_path: Path) -> None:
+    (tmp_path / "size").write_text(said)
+    assert measure.last_level_cache_bytes(tmp_path / "size") == expected
 
 
 def test_a_time_limit_leaves_rows_out(kernels: FakeKernels) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -18,6 +19,10 @@ REPEATS = 3
 _LEAST_FEATURES = 4096
 _COPY_BYTES = 32 * 1024**2
 _MOST_COPIES = 4
+
+_LAST_LEVEL_CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index3/size")
+_USUAL_CACHE_BYTES = 64 * 1024**2
+_MOST_SWEPT_BYTES = 512 * 1024**2
 
 Clock = Callable[[], float]
 
@@ -39,7 +44,8 @@ def sample(
     """``weight``'s first output features, for kernels that take it.
 
     In a model each layer's weights were last read a step ago and come from memory. Taking
-    the copies in turns keeps them from coming out of a cache.
+    the copies in turns, with a :class:`CacheSweep` between, keeps them from coming out of a
+    cache.
     """
     n, k = weight.shape
     features = max(_LEAST_FEATURES, _COPY_BYTES // (k * weight.itemsize) // 64 * 64)
@@ -56,6 +62,33 @@ def sample(
     )
 
 
+class CacheSweep:
+    """Pushes weights out of the last-level cache by reading other memory.
+
+    Server CPUs have caches of hundreds of MiB, larger than a sample may be. Each call reads a
+    part of the sweep; before a copy's turn comes again, all of it has been read.
+    """
+
+    def __init__(self, cache_bytes: int | None = None) -> None:
+        cache = last_level_cache_bytes() if cache_bytes is None else cache_bytes
+        swept = min(2 * cache, _MOST_SWEPT_BYTES)
+        self._parts = torch.zeros(swept // 4).chunk(_MOST_COPIES)
+        self._next = 0
+
+    def __call__(self) -> None:
+        """Read the next part."""
+        self._parts[self._next % len(self._parts)].sum()
+        self._next += 1
+
+
+def last_level_cache_bytes(size: Path = _LAST_LEVEL_CACHE) -> int:
+    """Of the first core, as the kernel says it (``307200K``)."""
+    try:
+        return int(size.read_text().strip().removesuffix("K")) * 1024
+    except (OSError, ValueError):
+        return _USUAL_CACHE_BYTES
+
+
 def measure(
     forms: Mapping[Kernel, Sequence[Apply]],
     k: int,
@@ -63,11 +96,12 @@ def measure(
     limit_s: float,
     clock: Clock = time.perf_counter,
     numbers_of_rows: Sequence[int] = ROWS,
+    between: Callable[[], object] = bool,
 ) -> Times:
     """The least of ``REPEATS`` times of each kernel, by number of rows.
 
-    Ends after ``limit_s`` seconds with as many of ``numbers_of_rows``, in their order, as were
-    measured for every kernel; this may be none.
+    ``between`` is called before each timed call. Ends after ``limit_s`` seconds with as many of
+    ``numbers_of_rows``, in their order, as were measured for every kernel; this may be none.
     """
     end = clock() + limit_s
     times: dict[Kernel, dict[int, float]] = {kernel: {} for kernel in forms}
@@ -82,6 +116,7 @@ def measure(
             turn += 1
             # By turns, so that a disturbance meets all kernels.
             for kernel, copies in forms.items():
+                between()
                 began = clock()
                 copies[turn % len(copies)](x, None)
                 found[kernel].append(clock() - began)

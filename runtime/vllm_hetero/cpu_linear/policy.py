@@ -24,7 +24,7 @@ from vllm_hetero.cpu_linear.choice import (
 )
 from vllm_hetero.cpu_linear.kernels import prepare, takes
 from vllm_hetero.cpu_linear.layer import RowDispatch
-from vllm_hetero.cpu_linear.measure import Clock, measure, sample
+from vllm_hetero.cpu_linear.measure import CacheSweep, Clock, measure, sample
 from vllm_hetero.log import get_logger
 
 logger = get_logger(__name__)
@@ -96,6 +96,10 @@ class LinearPolicy:
         """Memory for second copies."""
         return self._copy_limit()
 
+    @cached_property
+    def _sweep(self) -> CacheSweep:
+        return CacheSweep()
+
     def equip(self, layer: torch.nn.Module, keep_weight: bool) -> None:
         """Set ``layer.cpu_linear`` and, unless it is still needed, free ``layer.weight``.
 
@@ -156,8 +160,11 @@ class LinearPolicy:
         if limit_s <= 0:
             return None
         taken = sample(weight, kernels)
+        sweep = self._sweep
         limit_s -= self._clock() - began
-        times = measure(taken.forms, weight.shape[1], weight.dtype, limit_s, self._clock)
+        times = measure(
+            taken.forms, weight.shape[1], weight.dtype, limit_s, self._clock, between=sweep
+        )
         self.measured_s += self._clock() - began
         if any(not seconds.keys() >= set(LEAST_ROWS) for seconds in times.values()):
             return None

@@ -67,22 +67,34 @@ def layout_of(tensors: Mapping[str, Any]) -> Layout:
         ValueError: a value is no tensor, or there are more tensors, dimensions or name
             bytes than a descriptor holds.
     """
-    if len(tensors) > _MAX_TENSORS:
-        raise ValueError(f"a hop carries at most {_MAX_TENSORS} tensors, got {len(tensors)}")
     for name, tensor in tensors.items():
-        if not isinstance(tensor, torch.Tensor) or tensor.dtype not in _DTYPES:
+        if not isinstance(tensor, torch.Tensor):
             raise ValueError(f"a hop carries plain tensors only, {name!r} is {tensor!r:.60}")
-        if tensor.dim() > _MAX_DIMS or len(name.encode()) > _NAME_BYTES:
-            raise ValueError(f"a hop cannot carry {name!r} of shape {tuple(tensor.shape)}")
-    return _layout(tuple((name, t.dtype, tuple(t.shape)) for name, t in tensors.items()))
+    return _layout(tuple([(name, t.dtype, t.shape) for name, t in tensors.items()]))
+
+
+def overlap(entry: TensorLayout, start: int, size: int) -> tuple[int, int]:
+    """What of a tensor lies in bytes [start, start + size) of the payload.
+
+    Returns:
+        First byte, counted in the tensor, and length, which is at most 0 if nothing does.
+    """
+    first = max(entry.offset, start)
+    return first - entry.offset, min(entry.offset + entry.size, start + size) - first
 
 
 @lru_cache(maxsize=_KNOWN_LAYOUTS)
 def _layout(tensors: tuple[tuple[str, torch.dtype, tuple[int, ...]], ...]) -> Layout:
+    if len(tensors) > _MAX_TENSORS:
+        raise ValueError(f"a hop carries at most {_MAX_TENSORS} tensors, got {len(tensors)}")
     entries, offset = [], 0
     for name, dtype, shape in tensors:
+        if dtype not in _DTYPES:
+            raise ValueError(f"a hop carries plain tensors only, {name!r} is {dtype}")
+        if len(shape) > _MAX_DIMS or len(name.encode()) > _NAME_BYTES:
+            raise ValueError(f"a hop cannot carry {name!r} of shape {tuple(shape)}")
         size = math.prod(shape) * dtype.itemsize
-        entries.append(TensorLayout(name, dtype, shape, offset, size))
+        entries.append(TensorLayout(name, dtype, tuple(shape), offset, size))
         offset += aligned(size)
     return Layout(tuple(entries), offset, _packed(entries, offset))
 

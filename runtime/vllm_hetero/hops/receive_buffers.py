@@ -24,10 +24,16 @@ class ReceiveBuffers:
         """
         if self._device.type == "cpu":
             return rows
-        buffer = self._buffers.get(name)
-        if buffer is None or len(buffer) < len(rows) or buffer.dtype != rows.dtype:
-            shape = (max(self._max_tokens, len(rows)), *rows.shape[1:])
-            buffer = torch.zeros(shape, dtype=rows.dtype, device=self._device)
-            self._buffers[name] = buffer
+        buffer = self.room(name, rows.shape, rows.dtype)
         buffer[: len(rows)].copy_(rows, non_blocking=True)
+        return buffer
+
+    def room(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        """The buffer of a tensor of ``shape`` (tokens, hidden), with at least as many rows."""
+        rows = shape[0]
+        buffer = self._buffers.get(name)
+        if buffer is None or len(buffer) < rows or buffer.dtype != dtype:
+            room = (max(self._max_tokens, rows), *shape[1:])
+            buffer = torch.zeros(room, dtype=dtype, device=self._device)
+            self._buffers[name] = buffer
         return buffer

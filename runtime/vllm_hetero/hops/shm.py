@@ -17,7 +17,9 @@ from vllm_hetero.hops.message import (
     CONTINUATION_BYTES,
     DESCRIPTOR_BYTES,
     Layout,
+    TensorLayout,
     layout_of,
+    overlap,
     read_descriptor,
     tensor_in,
     write_descriptor,
@@ -68,55 +70,57 @@ class ShmSender:
         self._device = device
         self.ring = Ring(self._memory.view, self._memory.patience)
         self.ring.attach_sender()
-        self._head = StreamWord(self._memory, HEAD_OFFSET)
+        if device.type == "cuda":
+            self._head = StreamWord(self._memory, HEAD_OFFSET)
         self._max_part = PART_BYTES if to_gpu else self.ring.max_record_bytes
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._done: torch.cuda.Event | None = None
 
     def send(self, tensors: TensorDict) -> "list[Handle]":
         layout = layout_of(tensors)
-        parts = [
-            (entry.offset, tensors[entry.name].contiguous().view(-1).view(torch.uint8))
-            for entry in layout.tensors
-            if entry.size
-        ]
+        parts = [(entry, tensors[entry.name].contiguous()) for entry in layout.tensors]
         if self._stream is None:
-            self._write(layout, parts)
+            self._write(layout, parts, stream=0)
             return []
         current = torch.cuda.current_stream(self._device)
         if layout.payload_bytes <= IN_LINE_BYTES:
             if self._done is not None:
                 current.wait_event(self._done)
                 self._done = None
-            self._write(layout, parts)
+            self._write(layout, parts, current.cuda_stream)
             return []
         self._stream.wait_stream(current)
-        with torch.cuda.stream(self._stream):
-            self._write(layout, parts)
-            self._done = torch.cuda.Event()
-            self._done.record(self._stream)
+        self._write(layout, parts, self._stream.cuda_stream)
+        self._done = torch.cuda.Event()
+        self._done.record(self._stream)
         for _, part in parts:
             part.record_stream(self._stream)
         return [_StreamHandle(self._done, self._device)]
 
-    def _write(self, layout: Layout, parts: list[tuple[int, torch.Tensor]]) -> None:
-        """Put a message into the ring, on a GPU rank in the order of the current stream."""
-        for start, reservation, payload in self._records(layout):
-            _copy_parts(parts, start, payload)
+    def _write(
+        self, layout: Layout, parts: list[tuple[TensorLayout, torch.Tensor]], stream: int
+    ) -> None:
+        """Put a message into the ring, on a GPU rank in the order of ``stream``."""
+        for start, reservation, at, size in self._records(layout):
+            for entry, part in parts:
+                first, length = overlap(entry, start, size)
+                if length > 0:
+                    to = at + entry.offset + first - start
+                    self._memory.write(to, part, first, length, stream)
             if self._stream is None:
                 self.ring.publish(reservation)
             else:
-                self._head.set_in_stream(reservation.head_after)
+                self._head.set_in_stream(reservation.head_after, stream)
 
     def close(self) -> None:
         self._memory.close()
 
-    def _records(self, layout: Layout) -> Iterator[tuple[int, Reservation, torch.Tensor]]:
+    def _records(self, layout: Layout) -> Iterator[tuple[int, Reservation, int, int]]:
         """Reserve one record after the other.
 
         Yields:
-            Where the record's part of the payload starts, the record, and the bytes in
-            the ring that the part goes to.
+            Where the record's part of the payload starts, the record, where in the mapping
+            that part goes to, and its size.
         """
         start, header = 0, DESCRIPTOR_BYTES
         while True:
@@ -125,22 +129,10 @@ class ShmSender:
             reservation = self.ring.reserve(header + size)
             if start == 0:
                 write_descriptor(self._memory.view, reservation.offset, layout)
-            at = reservation.offset + header
-            yield start, reservation, self._memory.bytes[at : at + size]
+            yield start, reservation, reservation.offset + header, size
             start, header = start + size, CONTINUATION_BYTES
             if start >= layout.payload_bytes:
                 return
-
-
-def _copy_parts(parts: list[tuple[int, torch.Tensor]], start: int, payload: torch.Tensor) -> None:
-    """Copy what of ``parts`` falls into [start, start + len(payload)) of the message."""
-    end = start + len(payload)
-    for offset, part in parts:
-        first, last = max(offset, start), min(offset + len(part), end)
-        if first < last:
-            payload[first - start : last - start].copy_(
-                part[first - offset : last - offset], non_blocking=True
-            )
 
 
 class _StreamHandle:
@@ -165,7 +157,8 @@ class ShmReceiver:
         self._device = device
         self.ring = Ring(self._memory.view, self._memory.patience)
         self.ring.attach_receiver()
-        self._tail = StreamWord(self._memory, TAIL_OFFSET)
+        if device.type == "cuda":
+            self._tail = StreamWord(self._memory, TAIL_OFFSET)
         self._buffers = ReceiveBuffers(device, max_tokens)
         self._held: Record | None = None
         self._assembly: torch.Tensor | None = None
@@ -176,52 +169,66 @@ class ShmReceiver:
             self._held = None
         record = self.ring.next()
         layout = read_descriptor(self._memory.view, record.offset)
-        first = self._payload_of(record, DESCRIPTOR_BYTES, layout.payload_bytes)
-        if len(first) < layout.payload_bytes:
-            payload = self._assemble(record, first, layout.payload_bytes)
-            return {
-                entry.name: self._buffers.fill(entry.name, tensor_in(payload, entry))
-                for entry in layout.tensors
-            }
-        tensors = {
-            entry.name: self._buffers.fill(entry.name, tensor_in(first, entry))
-            for entry in layout.tensors
-        }
         if self._device.type == "cuda":
-            self._tail.set_in_stream(record.tail_after)
-        else:
+            return self._to_gpu(record, layout)
+        if record.size - DESCRIPTOR_BYTES >= layout.payload_bytes:
             # The tensors lie in the ring; the next call gives the space back.
             self._held = record
-        return tensors
+            return self._views(self._memory, record.offset + DESCRIPTOR_BYTES, layout)
+        return self._assembled(record, layout)
 
     def close(self) -> None:
         self._memory.close()
 
-    def _assembly_buffer(self, size: int) -> torch.Tensor:
-        """Room for ``size`` bytes, kept for the next message: touching new pages is slow."""
-        if self._assembly is None or len(self._assembly) < size:
-            self._assembly = torch.empty(size, dtype=torch.uint8, device=self._device)
-        return self._assembly[:size]
+    def _to_gpu(self, record: Record, layout: Layout) -> TensorDict:
+        """Queue the copies on the current stream."""
+        stream = torch.cuda.current_stream(self._device).cuda_stream
+        targets = [
+            (entry, self._buffers.room(entry.name, entry.shape, entry.dtype))
+            for entry in layout.tensors
+        ]
+        for start, at, size, part in self._parts(record, layout):
+            for entry, target in targets:
+                first, length = overlap(entry, start, size)
+                if length > 0:
+                    self._memory.read(
+                        at + entry.offset + first - start, target, first, length, stream
+                    )
+            self._tail.set_in_stream(part.tail_after, stream)
+        return {entry.name: target for entry, target in targets}
 
-    def _payload_of(self, record: Record, header: int, limit: int) -> torch.Tensor:
-        start = record.offset + header
-        return self._memory.bytes[start : start + min(record.size - header, limit)]
+    def _parts(self, record: Record, layout: Layout) -> Iterator[tuple[int, int, int, Record]]:
+        """The records of a message, the first of which is ``record``.
 
-    def _assemble(self, record: Record, first: torch.Tensor, size: int) -> torch.Tensor:
-        """Collect a message that came in several records, releasing each."""
-        payload = self._assembly_buffer(size)
-        start, part = 0, first
+        Yields:
+            Where the record's part of the payload starts, where in the mapping it lies, its
+            size, and the record.
+        """
+        start, header = 0, DESCRIPTOR_BYTES
         while True:
-            payload[start : start + len(part)].copy_(part, non_blocking=True)
-            start += len(part)
-            if self._device.type == "cuda":
-                self._tail.set_in_stream(record.tail_after)
-            else:
-                self.ring.release(record)
-            if start == size:
-                return payload
+            size = min(record.size - header, layout.payload_bytes - start)
+            yield start, record.offset + header, size, record
+            start, header = start + size, CONTINUATION_BYTES
+            if start >= layout.payload_bytes:
+                return
             record = self.ring.next()
-            part = self._payload_of(record, CONTINUATION_BYTES, size - start)
+
+    def _assembled(self, record: Record, layout: Layout) -> TensorDict:
+        """Collect a message that came in several records, releasing each."""
+        if self._assembly is None or len(self._assembly) < layout.payload_bytes:
+            # Kept for the next message: touching new pages is slow.
+            self._assembly = torch.empty(layout.payload_bytes, dtype=torch.uint8)
+        for start, at, size, part in self._parts(record, layout):
+            self._memory.read(at, self._assembly, start, size, stream=0)
+            self.ring.release(part)
+        return {entry.name: tensor_in(self._assembly, entry) for entry in layout.tensors}
+
+    @staticmethod
+    def _views(memory: HostMemory, at: int, layout: Layout) -> TensorDict:
+        return {
+            entry.name: memory.tensor(at + entry.offset, entry.dtype, entry.shape)
+            for entry in layout.tensors
+        }
 
 
 def create_segment(message_bytes: int) -> tuple[str, mmap.mmap]:
