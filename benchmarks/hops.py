@@ -23,6 +23,7 @@ CASES = {
     "1 x 4096 bf16": (1, 300),
     "8192 x 4096 bf16 (64 MiB)": (8192, 12),
 }
+TURNS = 4
 WARM_UP = 5
 
 
@@ -61,15 +62,17 @@ def run(rank: int, port: int, threads: int, results: "mp.Queue") -> None:
     table = []
     for name, (rows, rounds) in CASES.items():
         message = {"hidden_states": torch.ones(rows, HIDDEN, dtype=torch.bfloat16, device=device)}
-        # Alternating, so that drift hits both alike.
         times: dict[str, list[float]] = {kind: [] for kind in kinds}
-        for i in range(rounds + WARM_UP):
+        # By turns, so that drift hits both alike, and several of a kind together: an engine
+        # has one kind, and what it runs is not cold after each use of the other.
+        for _ in range(TURNS):
             for kind, pair in kinds.items():
-                group.barrier()
-                start_together(rank)
-                seconds = ping(pair, message) if rank == 0 else pong(pair)
-                if i >= WARM_UP:
-                    times[kind].append(seconds / 2)
+                for i in range(rounds // TURNS + WARM_UP):
+                    group.barrier()
+                    start_together(rank)
+                    seconds = ping(pair, message) if rank == 0 else pong(pair)
+                    if i >= WARM_UP:
+                        times[kind].append(seconds / 2)
         pinned = pinned_copy_s(message["hidden_states"]) if on_gpu else 0.0
         table.append((name, *(statistics.median(times[kind]) for kind in kinds), pinned))
     if rank == 0:
@@ -124,7 +127,7 @@ def shm_pair(group: object, device: torch.device) -> Pair:
     # The CPU rank (1) makes both segments, as in an engine.
     for direction in ("to_cpu", "to_gpu"):
         if group.rank == 1:
-            name, mapping = create_segment(rows * HIDDEN * 2)
+            name, mapping = create_segment(rows * HIDDEN * 2, to_gpu=gpu and direction == "to_gpu")
             group.send_object(name, dst=0)
         else:
             mapping = attach(group.recv_object(src=1))

@@ -68,9 +68,9 @@ def with_cpus(ranks: RankMap, cores: Nodes) -> RankMap:
     for node, sharers in waiting.items():
         free = [cpu for cpu in cores[node] if cpu not in named]
         usable = free or cores[node]
-        # A core is left to the engine once: not if the ranks that name theirs left some.
+        # Cores are left to the engine once: not if the ranks that name theirs left some.
         if usable == cores[node]:
-            usable = compute_cores(usable)
+            usable = compute_cores(usable, -(-(1 + len(ranks.gpu_ranks)) // len(cores)))
         for index, rank_number in enumerate(sharers):
             given[rank_number] = tuple(share(usable, len(sharers), index))
     return RankMap(tuple(replace(r, cpus=given.get(r.rank, r.cpus)) for r in ranks.ranks))

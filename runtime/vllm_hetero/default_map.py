@@ -19,17 +19,22 @@ def default_rank_map(world_size: int, gpus: int, cores: dict[int, list[int]]) ->
     nodes = sorted(cores)
     cpu_ranks = max(0, world_size - gpus)
     ranks = [Rank(rank=i, device=f"cuda:{i}") for i in range(min(gpus, world_size))]
+    others = -(-(1 + len(ranks)) // len(nodes))
     for position in range(cpu_ranks):
         node = nodes[position % len(nodes)]
         sharers = len(range(position % len(nodes), cpu_ranks, len(nodes)))
-        part = share(compute_cores(cores[node]), sharers, position // len(nodes))
+        part = share(compute_cores(cores[node], others), sharers, position // len(nodes))
         ranks.append(Rank(rank=len(ranks), device="cpu", cpus=tuple(part), numa_node=node))
     return RankMap(tuple(ranks))
 
 
-def compute_cores(cores: list[int]) -> list[int]:
-    """Leave one core to the engine, which polls, where a node has more than three."""
-    return cores[1:] if len(cores) > 3 else cores
+def compute_cores(cores: list[int], others: int = 1) -> list[int]:
+    """What is left for compute threads when ``others`` processes that poll have a core each.
+
+    These are the engine and the GPU ranks: two of them on one core, or one on a core that
+    computes, cost a decode step some milliseconds. They get a quarter of the cores at most.
+    """
+    return cores[min(others, len(cores) // 4) :]
 
 
 def share(cores: list[int], sharers: int, index: int) -> list[int]:

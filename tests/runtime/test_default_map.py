@@ -20,6 +20,12 @@ def test_one_core_per_node_is_left_to_the_engine() -> None:
     assert rank.cpus == (1, 2, 3)
 
 
+def test_gpu_ranks_get_cores_too_of_a_quarter_at_most() -> None:
+    cores = {0: list(range(16))}
+    assert default_rank_map(2, gpus=1, cores=cores).ranks[1].cpus == tuple(range(2, 16))
+    assert default_rank_map(9, gpus=8, cores=cores).ranks[8].cpus == tuple(range(4, 16))
+
+
 def test_a_small_node_gives_all_its_cores() -> None:
     (rank,) = default_rank_map(1, gpus=0, cores={0: [4, 5]}).ranks
     assert rank.cpus == (4, 5)
@@ -55,4 +61,4 @@ def test_every_cpu_rank_gets_cores_of_its_own_node(world: int, gpus: int, sizes:
 def test_the_table_shows_ranges() -> None:
     assert cpu_ranges((0, 1, 2, 8)) == "0-2,8"
     table = describe(default_rank_map(3, gpus=2, cores=TWO_NODES))
-    assert table.splitlines()[-1].split() == ["2", "cpu", "0", "1-7", "even", "share", "-", "auto"]
+    assert table.splitlines()[-1].split() == ["2", "cpu", "0", "2-7", "even", "share", "-", "auto"]

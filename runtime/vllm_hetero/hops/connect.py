@@ -75,7 +75,7 @@ def _connect_shm(
     creator = target if group.on_cpu(target) else source
     if group.rank_in_group == creator:
         try:
-            name, mapping = create_segment(message_bytes)
+            name, mapping = create_segment(message_bytes, to_gpu=not group.on_cpu(target))
         except SegmentError as error:
             # The peer waits for a name: let it fail with the reason, too.
             group.send_object(error, dst=peer)

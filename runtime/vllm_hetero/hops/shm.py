@@ -43,6 +43,9 @@ MAX_CAPACITY = 512 << 20
 """Larger messages go in parts, as they do where ``/dev/shm`` is small."""
 PART_BYTES = 4 << 20
 """A CPU rank sends to a GPU in parts, so that its writing overlaps with the copy engine."""
+TO_GPU_CAPACITY = 8 * PART_BYTES
+"""Of the ring for these parts: so few that they stay in the CPU's cache, where writing them and
+the copy engine's reading cost no memory bandwidth."""
 
 IN_LINE_BYTES = 1 << 20
 """A GPU rank sends more than this on a stream of its own; for less, waiting for the copy (20 us
@@ -231,7 +234,7 @@ class ShmReceiver:
         }
 
 
-def create_segment(message_bytes: int) -> tuple[str, mmap.mmap]:
+def create_segment(message_bytes: int, to_gpu: bool = False) -> tuple[str, mmap.mmap]:
     """Shared memory for a ring that suits messages of up to ``message_bytes``.
 
     When ``/dev/shm`` is short, a smaller ring serves: messages then go in parts.
@@ -240,6 +243,8 @@ def create_segment(message_bytes: int) -> tuple[str, mmap.mmap]:
         vllm_hetero.hops.segment.SegmentError: not even the smallest ring fits.
     """
     capacity = capacity_for(message_bytes)
+    if to_gpu:
+        capacity = min(capacity, TO_GPU_CAPACITY)
     while capacity > MIN_CAPACITY and segment_bytes(capacity) > segment.free_bytes() // 2:
         capacity = max(MIN_CAPACITY, capacity // 2 // mmap.PAGESIZE * mmap.PAGESIZE)
     return segment.create(segment_bytes(capacity))
