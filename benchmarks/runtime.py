@@ -14,8 +14,9 @@ bf16 (random weights; ``--model`` takes another ``config.json``):
 A decode step's time is the difference of a long and a short generation of the same prompts,
 per token. The stages' parts come from the ranks (``VLLM_HETERO_STAGE_TIMES``): layers, logits
 and sampling. Glue is what is left of the step. The CPU stage's rate counts the weights that it
-reads once per step, against the rate at which the same threads read memory. All ratios are
-of one run. Without a GPU, the hybrids have two CPU ranks and the rest is left out.
+reads once per step, against the rate at which the same threads read memory. ``decode`` is
+output tokens per second of a step, ``+ prompts`` those of a generation with its prompts. All
+ratios are of one run. Without a GPU, the hybrids have two CPU ranks and the rest is left out.
 """
 
 import argparse
@@ -33,7 +34,8 @@ from dram import dram_read_bytes_per_s
 LLAMA_8B = Path(__file__).parent / "llama_8b"
 ENGINE_TIMEOUT_S = 280
 PROMPT_TOKENS = 32
-SHORT, LONG = 8, 40
+SHORT, LONG = 8, 32
+REPEATS = 2
 CPU_KV_CACHE_BYTES = 4 << 30
 TILED = Path(__file__).parent / "tiled_weights"
 
@@ -96,9 +98,8 @@ def run_engine(name: str, args: argparse.Namespace) -> dict:
                 ).returncode
             except subprocess.TimeoutExpired:
                 code = -1
-        if code or not out.exists():
-            return {"error": f"exit code {code}; see {log.name}"}
-        return json.loads(out.read_text())
+        result = json.loads(out.read_text()) if out.exists() else {}
+        return {**result, "error": f"exit code {code}; see {log.name}"} if code else result
 
 
 def engine_environment(name: str, args: argparse.Namespace) -> dict[str, str]:
@@ -176,7 +177,7 @@ def measure_engine(args: argparse.Namespace) -> None:
         if args.engine != "prefetch":
             llm.collective_rpc("stage_times")
         steps, rates, stages = [], [], []
-        for _ in range(3):
+        for _ in range(REPEATS):
             short, long = generate(count, SHORT), generate(count, LONG)
             steps.append((long - short) / (LONG - SHORT))
             rates.append(count * LONG / long)
@@ -194,7 +195,7 @@ def measure_engine(args: argparse.Namespace) -> None:
             "output_tokens_per_s": statistics.median(rates),
             "stages": stages,
         }
-    args.json.write_text(json.dumps(result))
+        args.json.write_text(json.dumps(result))
 
 
 def prefetch_options(args: argparse.Namespace) -> dict:
@@ -231,7 +232,8 @@ def print_table(report: dict, config: dict) -> None:
     print(f"DRAM read: {dram / 1e9:.1f} GB/s")
     print(
         f"{'engine':16} {'sequences':>9} {'step':>8} {'CPU':>8} {'GPU':>8} {'glue':>8} "
-        f"{'CPU/DRAM':>9} {'GPU/share':>9} {'tokens/s':>9} {'/prefetch':>9}"
+        f"{'CPU/DRAM':>9} {'GPU/share':>9} {'decode':>9} {'/prefetch':>9} "
+        f"{'+ prompts':>9} {'/prefetch':>9}"
     )
     prefetch = measured.get("prefetch", {}).get("batches", {})
     for name, result in measured.items():
@@ -242,11 +244,21 @@ def print_table(report: dict, config: dict) -> None:
                 row += stage_columns(name, batch, report, config, gpu)
             else:
                 row += " " * 46
-            row += f" {batch['output_tokens_per_s']:9.1f}"
-            if count in prefetch:
-                ratio = batch["output_tokens_per_s"] / prefetch[count]["output_tokens_per_s"]
-                row += f" {ratio:9.2f}"
+            other = prefetch.get(count)
+            for rate in (decode_rate, whole_rate):
+                row += f" {rate(count, batch):9.1f}"
+                row += f" {rate(count, batch) / rate(count, other):9.2f}" if other else f"{'-':>10}"
             print(row)
+
+
+def decode_rate(count: str, batch: dict) -> float:
+    """Output tokens per second while all sequences decode."""
+    return int(count) / batch["step_s"]
+
+
+def whole_rate(count: str, batch: dict) -> float:
+    """Output tokens per second of the long generation, its prompts' time included."""
+    return batch["output_tokens_per_s"]
 
 
 def stage_columns(name: str, batch: dict, report: dict, config: dict, gpu: dict | None) -> str:

@@ -24,6 +24,7 @@ from vllm_hetero import shared_memory
 from vllm_hetero.active_map import rank_map
 from vllm_hetero.hops import Receiver, Sender
 from vllm_hetero.hops.connect import connect_hops
+from vllm_hetero.hops.reception import Reception
 
 
 class HeterogeneousGroupCoordinator(GroupCoordinator):
@@ -86,6 +87,7 @@ class HeterogeneousGroupCoordinator(GroupCoordinator):
         )
         self._senders: dict[int, Sender] = {}
         self._receivers: dict[int, Receiver] = {}
+        self._receptions: dict[int, Reception] = {}
         if group_name == "pp":
             hops = connect_hops(self, config)
             self._senders, self._receivers = hops.senders, hops.receivers
@@ -206,7 +208,9 @@ class HeterogeneousGroupCoordinator(GroupCoordinator):
         if self._both_on_gpu(src):
             group = all_gather_group if self._stages_are_on_gpus(src) else None
             return super().irecv_tensor_dict(src, group, all_gather_tensors)
-        return self._receivers[src].recv(), [], []
+        reception = Reception(self._receivers[src], self._receptions.get(src))
+        self._receptions[src] = reception
+        return reception.tensors, [reception], []
 
     def on_cpu(self, rank_in_group: int) -> bool:
         """Whether a member of this group is a CPU rank."""

@@ -104,12 +104,17 @@ class ShmSender:
         self, layout: Layout, parts: list[tuple[TensorLayout, torch.Tensor]], stream: int
     ) -> None:
         """Put a message into the ring, on a GPU rank in the order of ``stream``."""
+        write = self._memory.write
         for start, reservation, at, size in self._records(layout):
-            for entry, part in parts:
-                first, length = overlap(entry, start, size)
-                if length > 0:
-                    to = at + entry.offset + first - start
-                    self._memory.write(to, part, first, length, stream)
+            if size == layout.payload_bytes:
+                for entry, part in parts:
+                    if entry.size:
+                        write(at + entry.offset, part, 0, entry.size, stream)
+            else:
+                for entry, part in parts:
+                    first, length = overlap(entry, start, size)
+                    if length > 0:
+                        write(at + entry.offset + first - start, part, first, length, stream)
             if self._stream is None:
                 self.ring.publish(reservation)
             else:
@@ -190,13 +195,12 @@ class ShmReceiver:
             (entry, self._buffers.room(entry.name, entry.shape, entry.dtype))
             for entry in layout.tensors
         ]
+        read = self._memory.read
         for start, at, size, part in self._parts(record, layout):
             for entry, target in targets:
                 first, length = overlap(entry, start, size)
                 if length > 0:
-                    self._memory.read(
-                        at + entry.offset + first - start, target, first, length, stream
-                    )
+                    read(at + entry.offset + first - start, target, first, length, stream)
             self._tail.set_in_stream(part.tail_after, stream)
         return {entry.name: target for entry, target in targets}
 
