@@ -3,11 +3,14 @@
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from vllm.distributed.parallel_state import get_tp_group
+
 from vllm_hetero import env
 from vllm_hetero.active_map import rank_map
 from vllm_hetero.collectives.tensor_parallel import agree_on_tokens, rehearsal
 from vllm_hetero.compute_threads import lock_threads
 from vllm_hetero.failure import ends_the_engine
+from vllm_hetero.kv_specs import alike_on_all_devices
 from vllm_hetero.log import get_logger
 from vllm_hetero.patches import lora_base_rows, memory_nodes, sliding_window_blocks
 from vllm_hetero.rank_config import adapt_to_rank
@@ -74,6 +77,11 @@ class HeterogeneousWorker(DeviceWorker):
         if env.stage_times():
             self._stage_times = StageTimes(self.model_runner)
         return loaded
+
+    @ends_the_engine
+    def get_kv_cache_spec(self) -> dict[str, Any]:
+        specs = super().get_kv_cache_spec()
+        return alike_on_all_devices(specs) if get_tp_group().is_mixed else specs
 
     def held(self, kv_cache_bytes: list[int]) -> Held:
         """What this rank holds.
