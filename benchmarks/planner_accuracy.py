@@ -13,17 +13,20 @@ is begun that is predicted to last longer than what is left. ``--list`` starts n
 the engines, their loads and how long each will take. With ``--rounds 2`` all engines run in turn,
 then once more, so that what disturbs the machine disturbs all alike.
 
-On a machine with one H200, a piece of under 9 minutes each, in this order. Calibrate first
-(``hetctl probe --calibrate``), or give ``--machine h200-box``::
+On a machine with one H200, a line is a piece of under 9 minutes. Calibrate first (``hetctl probe
+--calibrate``), or give ``--machine h200-box``; the machine needs the CPU kernels (``hetctl kernels
+install``). Where the machine does not last, take RUNS.json along to the next one::
 
-    G="python benchmarks/planner_accuracy.py runs.json --seconds 520"
-    $G --gpu-memory 12GiB --only prefetch,uva,auto
-    $G --gpu-memory 12GiB --only pipeline,20-12@cuda:0-cpu,12-20@cpu-cuda:0,auto
-    $G --gpu-memory 12GiB --only cpu --loads 1x128,8x128,1x2048
-    $G --gpu-memory 24GiB --only gpu,auto
-    $G --gpu-memory 24GiB --kv-tokens 147456 --loads 64x2048 --only prefetch,pipeline,uva,auto
-    $G --model benchmarks/llama_1b --gpu-memory 3GiB
-    $G --model benchmarks/qwen3_30b_a3b --gpu-memory 40GiB --only prefetch,pipeline,auto
+    P="python benchmarks/planner_accuracy.py runs.json"
+    $P --seconds 520 --gpu-memory 16GiB --only prefetch,pipeline,auto
+    $P --seconds 520 --gpu-memory 16GiB --only uva,pipeline,auto
+    $P --seconds 130 --gpu-memory 24GiB --only gpu,auto; \
+        $P --seconds 380 --gpu-memory 16GiB --only cpu --loads 1x128,8x128,1x2048
+    $P --seconds 300 --gpu-memory 16GiB --loads 1x128,8x128 \
+        --only 12-20@cpu-cuda:0,24-8@cuda:0-cpu; \
+        $P --seconds 220 --gpu-memory 32GiB --kv-tokens 147456 --loads 64x2048 --only prefetch,auto
+    $P --seconds 520 --model benchmarks/llama_1b --gpu-memory 3GiB
+    $P --seconds 520 --model benchmarks/qwen3_30b_a3b --gpu-memory 40GiB --only uva,pipeline,auto
 
 Without a GPU only ``cpu`` and splits such as ``4-4@cpu-cpu`` can run.
 """
@@ -64,7 +67,6 @@ SERVER_ARGS = ("--no-enable-prefix-caching", "--load-format", "tiled")
 START_S, LONGEST_START_S = 75.0, 240.0
 STOP_S = 10.0
 QUICK_REQUEST_S = 10.0
-MEMORY_REPORT = "VLLM_HETERO_MEMORY_REPORT"
 
 
 def main() -> None:
@@ -94,6 +96,7 @@ def arguments() -> argparse.Namespace:
     add("--only", default=STRATEGIES, help="strategies, or splits such as 20-12@cuda:0-cpu")
     add("--rounds", type=int, default=1)
     add("--machine", help="rates of a machine by name or file instead of this one's")
+    add("--corrections", action="store_true", help="predict with what past runs showed, too")
     add("--seconds", type=float, default=3600, help="time for this piece")
     add("--longest-load", type=float, default=100, help="leave out loads that take longer")
     add("--retry", action="store_true", help="start engines again that failed")
@@ -120,6 +123,7 @@ class Grid:
             str(model_folder(args.model, folder, args.kv_tokens)),
             gpu_memory=args.gpu_memory,
             machine=args.machine,
+            corrections=args.corrections,
         )
         choices = [Choice(name) for name in args.only.split(",")]
         self.cases = cases(inputs, choices, loads)
@@ -213,18 +217,16 @@ class Grid:
         }
         replace_entry(self.grid["engines"], entry, ("key", "round"))
         log = logs_folder(self.folder) / f"{engine.key}-{round_}.log".replace(" ", "_")
-        report = self.folder / "memory.json"
-        report.unlink(missing_ok=True)
         begun = time.monotonic()
         say(f"{engine.key}: starting")
         try:
             prepare_runtime(engine.plan)
-            with Server(command_of(engine.plan, report), log) as server:
+            with Server(command_of(engine.plan), log) as server:
                 import_load_generator()
                 left = self.deadline - STOP_S - time.monotonic()
                 server.wait_ready(min(LONGEST_START_S, left))
                 entry["start_s"] = time.monotonic() - begun
-                entry["memory"] = json.loads(report.read_text())["ranks"]
+                entry["memory"] = reported_memory(server.memory_report)
                 self.start_s = max(30.0, entry["start_s"])
                 for case in todo:
                     self.run_load(engine, case, round_, server)
@@ -305,15 +307,11 @@ def model_folder(shape: Path, folder: Path, context: int) -> Path:
     return model
 
 
-def command_of(plan: Plan, report: Path) -> LaunchCommand:
-    """As ``hetctl serve`` starts the plan, with random weights and a report of its memory."""
+def command_of(plan: Plan) -> LaunchCommand:
+    """As ``hetctl serve`` starts the plan, with random weights."""
     command = launch_command(plan, host="127.0.0.1", port=free_port(), extra_args=SERVER_ARGS)
     paths = [str(HERE / "tiled_weights"), os.environ.get("PYTHONPATH", "")]
-    own = {
-        "PYTHONPATH": ":".join(filter(None, paths)),
-        "HF_HUB_OFFLINE": "1",
-        MEMORY_REPORT: str(report),
-    }
+    own = {"PYTHONPATH": ":".join(filter(None, paths)), "HF_HUB_OFFLINE": "1"}
     return command.model_copy(update={"env": {**command.env, **own}})
 
 
@@ -333,6 +331,11 @@ def gpu_used_bytes(plan: Plan) -> dict[str, int]:
         return {gpu: used(gpu) for gpu in gpus}
     finally:
         pynvml.nvmlShutdown()
+
+
+def reported_memory(report: Path) -> list[dict[str, Any]] | None:
+    """What each rank holds; None where the engine could not tell (its log says why)."""
+    return json.loads(report.read_text())["ranks"] if report.exists() else None
 
 
 def import_load_generator() -> None:

@@ -85,7 +85,8 @@ def what_if(
     decision: Decision,
 ) -> tuple[WhatIf, ...]:
     """Changes of the machine that would be worth it, each for itself."""
-    now = decision.chosen.prediction.output_tokens_per_s
+    # Another machine has no past, so what is known of this one's stays out on both sides.
+    now = decision.chosen.prediction.uncorrected.output_tokens_per_s
     found = []
     for change, other, asked in _variants(machine, request, decision):
         try:
@@ -94,7 +95,7 @@ def what_if(
             continue  # The request names what the variant has not, such as a pretended memory.
         if there is None:
             continue
-        speedup = there.chosen.prediction.output_tokens_per_s / now
+        speedup = there.chosen.prediction.uncorrected.output_tokens_per_s / now
         if speedup >= _WORTH_SAYING:
             found.append(
                 WhatIf(

@@ -62,12 +62,22 @@ def note_graph_memory(worker: Any) -> None:
     runner.capture_model = capture_model
 
 
-def rank_memory(worker: Any) -> RankMemory:
-    """Runs in a rank, once it is ready.
+def rank_memory(worker: Any) -> RankMemory | str:
+    """Runs in a rank, once it is ready; why not, where the rank cannot tell.
+
+    It never raises: vLLM would lose the other ranks' replies, and an engine is not to fail for
+    want of a report.
 
     Args:
         worker: vLLM's wrapper of the rank's worker.
     """
+    try:
+        return _rank_memory(worker)
+    except Exception as error:
+        return f"rank {getattr(worker, 'rank', '?')} cannot tell: {type(error).__name__}: {error}"
+
+
+def _rank_memory(worker: Any) -> RankMemory:
     runner = worker.model_runner
     kv_cache = runner.kv_cache_config
     on_gpu = runner.device.type == "cuda"
@@ -105,7 +115,11 @@ def cpu_use(status: Path = Path("/proc/self/status")) -> dict[str, int]:
 
 
 def write_report(path: Path, ranks: Sequence[RankMemory]) -> None:
-    """Write the document in one step: who finds the file finds it whole."""
+    """Write the document in one step: who finds the file finds it whole.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     document = {"schema": SCHEMA, "ranks": [asdict(rank) for rank in ranks]}
     new = path.with_name(f".{path.name}.{os.getpid()}")
     new.write_text(json.dumps(document) + "\n", encoding="utf-8")

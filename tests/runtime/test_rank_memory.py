@@ -35,6 +35,7 @@ def worker(**changes: Any) -> SimpleNamespace:
 
 def test_a_cpu_rank_reports_its_own_process() -> None:
     found = rank_memory(worker(weight_bytes=9 * MIB))
+    assert isinstance(found, RankMemory)
     assert (found.rank, found.device, found.layers, found.pid) == (1, "cpu", (4, 12), os.getpid())
     assert (found.kv_cache_bytes, found.kv_cache_blocks) == (8 * MIB, 16)
     assert found.weight_bytes == 9 * MIB
@@ -44,6 +45,7 @@ def test_a_cpu_rank_reports_its_own_process() -> None:
 
 def test_a_worker_of_vllms_own_reports_what_vllm_measured() -> None:
     found = rank_memory(worker(peak_activation_memory=2 * MIB, non_torch_memory=MIB))
+    assert isinstance(found, RankMemory)
     assert (found.weight_bytes, found.activation_bytes, found.non_torch_bytes) == (
         7 * MIB,
         2 * MIB,
@@ -56,7 +58,15 @@ def test_what_capturing_graphs_takes_is_kept_and_returned() -> None:
     rank.model_runner.capture_model = lambda: 6 * MIB
     note_graph_memory(rank)
     assert rank.model_runner.capture_model() == 6 * MIB
-    assert rank_memory(rank).cuda_graph_bytes == 6 * MIB
+    found = rank_memory(rank)
+    assert isinstance(found, RankMemory)
+    assert found.cuda_graph_bytes == 6 * MIB
+
+
+def test_a_rank_that_cannot_tell_says_why() -> None:
+    found = rank_memory(SimpleNamespace(rank=3))
+    assert isinstance(found, str)
+    assert "rank 3 cannot tell: AttributeError" in found
 
 
 def test_pages_of_files_are_not_a_processes_own(tmp_path: Path) -> None:
@@ -75,15 +85,24 @@ def test_the_report_appears_whole(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["memory.json"]
 
 
+@pytest.mark.parametrize(
+    ("answers", "file", "logged"),
+    [
+        ([RankMemory(0, "cpu", 1, (0, 8), 5, 6, 7)], "memory.json", ""),
+        ([RankMemory(0, "cpu", 1, (0, 8), 5, 6, 7), "rank 1 cannot tell"], "memory.json", "rank 1"),
+        ([RankMemory(0, "cpu", 1, (0, 8), 5, 6, 7)], "absent/memory.json", "No such file"),
+    ],
+)
 def test_the_engine_writes_it_once_all_ranks_are_ready(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    answers: list[Any], file: str, logged: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("vllm")
     from vllm.v1.executor.abstract import Executor
 
     from vllm_hetero.patches import memory_report
 
-    calls = []
+    calls: list[str] = []
+    warnings: list[str] = []
 
     def became_ready(self: Executor, kv_cache_configs: list[Any]) -> None:
         calls.append(f"ready with {kv_cache_configs}")
@@ -91,11 +110,15 @@ def test_the_engine_writes_it_once_all_ranks_are_ready(
     class Engine:
         def collective_rpc(self, method: Any) -> list[Any]:
             calls.append(method.__name__)
-            return [RankMemory(0, "cpu", 1, (0, 8), 5, 6, 7)]
+            return answers
 
     monkeypatch.setattr(Executor, "initialize_from_config", became_ready)
-    memory_report.apply(tmp_path / "memory.json")
+    monkeypatch.setattr(
+        memory_report.logger, "warning", lambda text, *args: warnings.append(text % args)
+    )
+    memory_report.apply(tmp_path / file)
     memory_report.apply(tmp_path / "another.json")
     Executor.initialize_from_config(Engine(), ["config"])
     assert calls == ["note_graph_memory", "ready with ['config']", "rank_memory"]
-    assert [entry.name for entry in tmp_path.iterdir()] == ["memory.json"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ([] if logged else [file])
+    assert [logged in warning for warning in warnings] == ([True] if logged else [])

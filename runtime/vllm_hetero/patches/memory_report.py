@@ -10,8 +10,11 @@ Removable when: vLLM offers them as data, such as metrics in bytes.
 from pathlib import Path
 from typing import Any
 
+from vllm_hetero.log import get_logger
 from vllm_hetero.patches.contract import require_parameters
-from vllm_hetero.rank_memory import note_graph_memory, rank_memory, write_report
+from vllm_hetero.rank_memory import RankMemory, note_graph_memory, rank_memory, write_report
+
+logger = get_logger(__name__)
 
 
 def apply(path: Path) -> None:
@@ -26,7 +29,20 @@ def apply(path: Path) -> None:
     def initialize_from_config(self: Executor, kv_cache_configs: list[Any]) -> None:
         self.collective_rpc(note_graph_memory)
         original(self, kv_cache_configs)
-        write_report(path, self.collective_rpc(rank_memory))
+        if problem := _reported(path, self.collective_rpc(rank_memory)):
+            logger.warning("The ranks' memory is not reported: %s", problem)
 
     initialize_from_config.reports_memory = True  # type: ignore[attr-defined]
     Executor.initialize_from_config = initialize_from_config
+
+
+def _reported(path: Path, ranks: list[RankMemory | str]) -> str | None:
+    """Write the report, or say why not."""
+    for rank in ranks:
+        if isinstance(rank, str):
+            return rank
+    try:
+        write_report(path, ranks)
+    except OSError as error:
+        return str(error)
+    return None
