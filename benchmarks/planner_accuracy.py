@@ -211,7 +211,7 @@ class Grid:
             "round": round_,
             "started": datetime.now().astimezone().isoformat(timespec="seconds"),
             "ranks": [rank.model_dump() for rank in engine.plan.ranks],
-            "gpu_used_before_bytes": gpu_used_bytes(engine.plan),
+            "gpu_free_before_bytes": gpu_free_bytes(engine.plan),
             "memory": None,
             "error": None,
         }
@@ -315,20 +315,20 @@ def command_of(plan: Plan) -> LaunchCommand:
     return command.model_copy(update={"env": {**command.env, **own}})
 
 
-def gpu_used_bytes(plan: Plan) -> dict[str, int]:
-    """What others use of each of the plan's GPUs, by device, before the engine starts."""
+def gpu_free_bytes(plan: Plan) -> dict[str, int]:
+    """What is free on each of the plan's GPUs, by device."""
     gpus = [device for device in plan.devices if device != "cpu"]
     if not gpus:
         return {}
     import pynvml
 
-    def used(gpu: str) -> int:
+    def free(gpu: str) -> int:
         handle = pynvml.nvmlDeviceGetHandleByIndex(int(gpu.removeprefix("cuda:")))
-        return int(pynvml.nvmlDeviceGetMemoryInfo(handle).used)
+        return int(pynvml.nvmlDeviceGetMemoryInfo(handle).free)
 
     pynvml.nvmlInit()
     try:
-        return {gpu: used(gpu) for gpu in gpus}
+        return {gpu: free(gpu) for gpu in gpus}
     finally:
         pynvml.nvmlShutdown()
 

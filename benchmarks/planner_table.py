@@ -209,7 +209,8 @@ class RankRow:
     engine: str
     planned: Entry
     reported: Entry
-    used_before_bytes: int
+    context_bytes: int
+    """What of a GPU's memory the rank took before it began to count."""
 
     @property
     def planned_bytes(self) -> int:
@@ -218,8 +219,8 @@ class RankRow:
 
     @property
     def reported_bytes(self) -> int:
-        own = int(self.reported["peak_bytes"]) - self.used_before_bytes
-        return own - int(self.reported["kv_cache_bytes"])
+        taken = int(self.reported["peak_bytes"]) + self.context_bytes
+        return taken - int(self.reported["kv_cache_bytes"])
 
     @property
     def error(self) -> float:
@@ -232,10 +233,17 @@ def memory_rows(grid: Entry) -> list[RankRow]:
     """Every rank of every engine that started, the last start of each."""
     started = {engine["key"]: engine for engine in grid["engines"] if engine["memory"]}
     return [
-        RankRow(key, planned, reported, engine["gpu_used_before_bytes"].get(planned["device"], 0))
+        RankRow(key, planned, reported, _context_bytes(engine, planned["device"], reported))
         for key, engine in started.items()
         for planned, reported in zip(engine["ranks"], engine["memory"], strict=True)
     ]
+
+
+def _context_bytes(engine: Entry, device: str, reported: Entry) -> int:
+    free_before = engine["gpu_free_before_bytes"].get(device)
+    if free_before is None:
+        return 0
+    return max(0, free_before - reported["device_free_bytes"] - reported["used_bytes"])
 
 
 def memory(runs: Entry) -> list[str]:

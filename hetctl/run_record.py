@@ -44,7 +44,7 @@ class RankUse(Frozen):
     activation_bytes: NonNegativeInt | None = None
     cuda_graph_bytes: NonNegativeInt | None = None
     peak_bytes: NonNegativeInt
-    """The most that the rank took, all together, less what others used of a GPU before."""
+    """The most that the rank took, all together."""
 
     @property
     def error(self) -> float:

@@ -120,22 +120,25 @@ def unlike_plan(
 
 def _ranks(plan: Plan, machine: Machine, report: Path) -> tuple[RankUse, ...]:
     """Planned and reported memory of each rank; empty without a readable report."""
-    used = {
-        f"cuda:{gpu.index}": gpu.memory_total_bytes - gpu.memory_free_bytes for gpu in machine.gpus
-    }
+    free = {f"cuda:{gpu.index}": gpu.memory_free_bytes for gpu in machine.gpus}
     try:
         document = json.loads(report.read_text(encoding="utf-8"))
         if document["schema"] != _SCHEMA:
             return ()
         return tuple(
-            _use(planned, reported, used.get(planned.device, 0))
+            _use(planned, reported, free.get(planned.device))
             for planned, reported in zip(plan.ranks, document["ranks"], strict=True)
         )
     except (OSError, ValueError, TypeError, LookupError):
         return ()
 
 
-def _use(planned: RankPlan, reported: dict[str, Any], used_before_bytes: int) -> RankUse:
+def _use(planned: RankPlan, reported: dict[str, Any], free_before_bytes: int | None) -> RankUse:
+    taken = reported["peak_bytes"]
+    if free_before_bytes is not None:
+        # With the CUDA context, which is made before the rank begins to count.
+        context = free_before_bytes - reported["device_free_bytes"] - reported["used_bytes"]
+        taken += max(0, context)
     return RankUse(
         rank=planned.rank,
         device=planned.device,
@@ -147,5 +150,5 @@ def _use(planned: RankPlan, reported: dict[str, Any], used_before_bytes: int) ->
         kv_cache_blocks=reported["kv_cache_blocks"],
         activation_bytes=reported["activation_bytes"],
         cuda_graph_bytes=reported["cuda_graph_bytes"],
-        peak_bytes=max(0, reported["peak_bytes"] - used_before_bytes),
+        peak_bytes=taken,
     )

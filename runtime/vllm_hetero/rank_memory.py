@@ -40,11 +40,14 @@ class RankMemory:
     non_torch_bytes: int | None = None
     """On a GPU, what libraries took during the trial run."""
     used_bytes: int = 0
-    """On a GPU, all that is used, by other processes too; on a CPU, this process's memory
+    """On a GPU, what this process took since its CUDA context was made; on a CPU, its memory
     that no file backs."""
     peak_bytes: int = 0
     """The most so far: on a GPU, ``used_bytes`` with torch's largest reservation in place of
     the present one; on a CPU, the largest resident size less the present pages of files."""
+    device_free_bytes: int | None = None
+    """On a GPU, what is free now. What was free before this process began, less this, is what
+    it took with its context, which it cannot tell by itself."""
 
 
 def note_graph_memory(worker: Any) -> None:
@@ -93,17 +96,19 @@ def _rank_memory(worker: Any) -> RankMemory:
         activation_bytes=getattr(worker, "peak_activation_memory", None),
         cuda_graph_bytes=getattr(runner, "captured_graph_bytes", None),
         non_torch_bytes=getattr(worker, "non_torch_memory", None),
-        **(_gpu_use(runner.device) if on_gpu else cpu_use()),
+        **(_gpu_use(worker) if on_gpu else cpu_use()),
     )
 
 
-def _gpu_use(device: Any) -> dict[str, int]:
+def _gpu_use(worker: Any) -> dict[str, int]:
     import torch
 
-    free, total = torch.cuda.mem_get_info(device)
-    reserved = torch.cuda.memory_stats(device)
-    spared = reserved["reserved_bytes.all.peak"] - reserved["reserved_bytes.all.current"]
-    return {"used_bytes": total - free, "peak_bytes": total - free + spared}
+    device = worker.model_runner.device
+    free, _ = torch.cuda.mem_get_info(device)
+    torchs = torch.cuda.memory_stats(device)
+    spared = torchs["reserved_bytes.all.peak"] - torchs["reserved_bytes.all.current"]
+    used = worker.init_snapshot.free_memory - free
+    return {"used_bytes": used, "peak_bytes": used + spared, "device_free_bytes": free}
 
 
 def cpu_use(status: Path = Path("/proc/self/status")) -> dict[str, int]:

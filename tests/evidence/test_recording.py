@@ -84,9 +84,11 @@ def test_runs_unlike_the_plan_are_told_from_the_others(
 def report(**changes: Any) -> dict[str, Any]:
     ranks = [
         {"weight_bytes": 4 * GIB, "kv_cache_bytes": GIB // 2, "kv_cache_blocks": 64}
-        | {"activation_bytes": None, "cuda_graph_bytes": None, "peak_bytes": 5 * GIB},
+        | {"activation_bytes": None, "cuda_graph_bytes": None, "peak_bytes": 5 * GIB}
+        | {"used_bytes": 4 * GIB, "device_free_bytes": None},
         {"weight_bytes": 12 * GIB, "kv_cache_bytes": 2 * GIB, "kv_cache_blocks": 64}
-        | {"activation_bytes": GIB, "cuda_graph_bytes": GIB // 4, "peak_bytes": 17 * GIB},
+        | {"activation_bytes": GIB, "cuda_graph_bytes": GIB // 4, "peak_bytes": 15 * GIB}
+        | {"used_bytes": 14 * GIB, "device_free_bytes": 8 * GIB},
     ]
     return {"schema": "vllm_hetero.memory/1", "ranks": ranks} | changes
 
@@ -104,7 +106,8 @@ def test_memory_is_kept_as_planned_and_as_reported(tmp_path: Path) -> None:
     assert (gpu.kv_cache_blocks, gpu.activation_bytes) == (64, GIB)
     # 4 GiB of weights, 0.5 of KV cache, 0.5 of activations and 1 of framework were planned.
     assert cpu.error == pytest.approx(6 / 5 - 1)
-    # 1 GiB of the GPU was others'; 0.5 GiB more of KV cache than planned is no error.
+    # 23 GiB were free before, 8 after: 1 GiB more than the rank counts. Its 0.5 GiB more of KV
+    # cache than planned is no error.
     assert gpu.peak_bytes == 16 * GIB
     assert gpu.error == pytest.approx(15.5 / 16 - 1)
 

@@ -203,6 +203,7 @@ MENTIONS = {
         "self.peak_activation_memory = profile_result.torch_peak_increase",
         "self.non_torch_memory = profile_result.non_torch_increase",
         "cuda_graph_memory_bytes = self.model_runner.capture_model()",
+        "self.init_snapshot = init_snapshot = MemorySnapshot(device=self.device)",
     ],
     "v1/kv_cache_interface.py": ["kv_cache_tensors: list[KVCacheTensor]", "num_blocks: int"],
     "v1/core/sched/scheduler.py": [

@@ -53,6 +53,22 @@ def test_a_worker_of_vllms_own_reports_what_vllm_measured() -> None:
     )
 
 
+def test_a_gpu_rank_counts_from_its_context_on_and_with_its_largest_reservation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch = pytest.importorskip("torch")
+    stats = {"reserved_bytes.all.peak": 50 * MIB, "reserved_bytes.all.current": 45 * MIB}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (20 * MIB, 100 * MIB))
+    monkeypatch.setattr(torch.cuda, "memory_stats", lambda device: stats)
+    rank = worker(init_snapshot=SimpleNamespace(free_memory=90 * MIB))
+    rank.model_runner.device = torch.device("cuda", 1)
+    found = rank_memory(rank)
+    assert isinstance(found, RankMemory)
+    assert found.device == "cuda:1"
+    assert (found.used_bytes, found.peak_bytes) == (70 * MIB, 75 * MIB)
+    assert found.device_free_bytes == 20 * MIB
+
+
 def test_what_capturing_graphs_takes_is_kept_and_returned() -> None:
     rank = worker()
     rank.model_runner.capture_model = lambda: 6 * MIB
