@@ -101,7 +101,7 @@ def test_errors_are_of_medians_and_an_engine_counts_once(table: ModuleType) -> N
     assert "| tokens/s | 2 | **24.0%** | 10% | 25.0% | 25% |" in text
     assert "| TTFT | 2 | 10.0% | 15% | 10.0% | - |" in text
     assert "| TPOT | 2 | 0.0% | 10% | 0.0% | 25% |" in text
-    assert "| prefetch | 8x128 | 110 ms | 100.0 ms | +10% |" in text
+    assert "| prefetch | 8x128 | 110.0 ms | 100.0 ms | +10% |" in text
 
 
 def test_the_choice_is_held_against_the_best_that_was_measured(table: ModuleType) -> None:
