@@ -13,10 +13,12 @@ same model of the same thing (:func:`counts`). From n such runs of k sessions:
   deviation where they are normal), d the spread from day to day that one session cannot show,
   and pi/2 what a median loses against a mean;
 * the **factor**, exp(median x t^2 / (t^2 + se^2)): the mean of what to believe where cost models
-  are off by t in general and this one was seen to be off by the median, give or take se.
+  are off by t in general and this one was seen to be off by the median, give or take se. t is
+  10%, or what the median says of it where that is more: t^2 = max(10%^2, median^2 - se^2), as in
+  James and Stein's estimator. A large error that many runs agree on is not held to be chance.
 
-So exact predictions give a factor of exactly 1, three equal runs of one session three quarters
-of the error, and many sessions all of it.
+So exact predictions give a factor of exactly 1, three equal runs of one session most of the
+error, and many sessions all of it.
 """
 
 import hashlib
@@ -146,7 +148,8 @@ def correction(
     doubt = (
         math.pi / 2 * (max(spread, _LEAST_SPREAD) ** 2 / len(seen) + _DAY_SPREAD**2 / len(runs_of))
     )
-    believed = _MODEL_SPREAD**2 / (_MODEL_SPREAD**2 + doubt)
+    general = max(_MODEL_SPREAD**2, middle**2 - doubt)
+    believed = general / (general + doubt)
     enough = applied and len(seen) >= LEAST_RUNS
     return Correction(
         metric=metric,

@@ -68,14 +68,23 @@ def test_corrections_converge_to_the_error_over_sessions(ratio: float, seed: int
 
 def test_one_session_is_never_believed_entirely_and_more_sessions_are_more() -> None:
     def share(sessions: int, runs: int) -> float:
-        seen = [(str(i), 1.2) for i in range(sessions) for _ in range(runs)]
-        return math.log(factor(seen)) / math.log(1.2)
+        seen = [(str(i), 1.05) for i in range(sessions) for _ in range(runs)]
+        return math.log(factor(seen)) / math.log(1.05)
 
     shares = [share(1, 3), share(1, 1000), share(3, 1), share(3, 3), share(10, 3), share(100, 3)]
     assert shares == sorted(shares)
     assert shares[0] == pytest.approx(0.71, abs=0.02)
     assert shares[1] < 0.73
     assert shares[-1] > 0.99
+
+
+def test_a_large_error_that_runs_agree_on_is_not_held_to_be_chance() -> None:
+    # As measured: first tokens of requests that came at once, predicted as if spread over time.
+    scattered = [("a", 23.4), ("a", 14.5), ("a", 10.4)]
+    assert factor(scattered) > 10
+    # The same scatter around no error corrects next to nothing.
+    assert factor([(session, ratio / 14.5) for session, ratio in scattered]) == 1
+    assert abs(math.log(factor([("a", 1.5), ("a", 1.05), ("a", 0.7)]))) < 0.02
 
 
 @given(
@@ -90,7 +99,7 @@ def test_one_wild_run_moves_no_correction_far(
 ) -> None:
     seen = [(name, ratio * near) for name, near in good]
     moved = math.log(factor([*seen, (session, wild)]) / factor(seen))
-    assert abs(moved) < 0.07
+    assert abs(moved) < 0.1
 
 
 @given(st.lists(SESSIONS, min_size=LEAST_RUNS, max_size=12), st.data())
