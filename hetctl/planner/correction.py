@@ -1,6 +1,6 @@
 """Predictions of placements, corrected by past runs of the same strategy."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from hetctl.machine import Machine
@@ -19,6 +19,7 @@ from hetctl.planner.evidence import (
 )
 from hetctl.planner.placement import Placement, Placer
 from hetctl.planner.ranks import rank_plans
+from hetctl.planner.strategy import Candidate
 from hetctl.run_record import RunRecord
 from hetctl.workload import Workload
 
@@ -53,23 +54,40 @@ class Corrector:
             objective_s=placement.objective_s / factor,
         )
 
-    def sentences(self, placement: Placement) -> Iterator[str]:
-        """What is known of past runs of a placement, for people."""
-        found = placement.prediction.corrections
-        if found:
-            yield said(found, self.evidence.applied)
+    def sentences(self, placement: Placement, others: Sequence[Candidate]) -> Iterator[str]:
+        """What is known of past runs of a placement, and of its rivals, for people."""
         if not self.evidence.records:
             return
+        if found := placement.prediction.corrections:
+            yield said(found, self.evidence.applied)
+        yield from self._rivals(bool(found), others)
         subject = self._subject(placement, self.placer.workload)
-        others = [one for one in self.evidence.records if same_thing(one, subject)]
+        past = [one for one in self.evidence.records if same_thing(one, subject)]
         version = self.evidence.version
-        outdated = sum(not same_model_of_it(one, subject, version) for one in others)
+        outdated = sum(not same_model_of_it(one, subject, version) for one in past)
         if outdated:
             yield (
                 f"{_runs(outdated)} of it here {_were(outdated)} predicted by another version of "
                 f"hetctl or with other rates, and {_do(outdated)} not count."
             )
-        yield from memory_sentence([one for one in others if one.ranks])
+        yield from memory_sentence([one for one in past if one.ranks])
+
+    def _rivals(self, has_run: bool, others: Sequence[Candidate]) -> Iterator[str]:
+        """Which of the other strategies have run, where that is not the same for all."""
+        rivals = [one for one in others if one.placement is not None and one.launchable]
+        throughput = {
+            one.name: _factors(one.placement.prediction.corrections).get("throughput")
+            for one in rivals
+            if one.placement is not None
+        }
+        seen = {name: factor for name, factor in throughput.items() if factor is not None}
+        if has_run and len(seen) < len(throughput):
+            names = ", ".join(name for name in throughput if name not in seen)
+            yield f"Not run here under such a load: {names} (`hetctl bench --compare` does it)."
+        made = {name: factor for name, factor in seen.items() if factor != 1}
+        if made:
+            factors = ", ".join(f"{name} x {factor:.2f}" for name, factor in made.items())
+            yield f"Throughputs of other strategies are corrected, too: {factors}."
 
     def _corrections(self, placement: Placement, workload: Workload) -> tuple[Correction, ...]:
         subject = self._subject(placement, workload)

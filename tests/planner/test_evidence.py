@@ -259,6 +259,24 @@ def test_enough_evidence_changes_the_choice_and_one_wild_run_does_not() -> None:
     assert lucky.strategy == before.strategy
 
 
+def test_it_is_said_which_strategies_have_run() -> None:
+    before = planned()
+    rival, _ = rival_of(before)
+    names = {entry.strategy: entry.name for entry in before.ranking}
+
+    def of_rivals(*records: Any) -> str:
+        sentences = planned(*records).explanation
+        return " ".join(text for text in sentences if "Not run here" in text or "too: " in text)
+
+    alone = of_rivals(*runs_of(before, [1.1] * 4))
+    assert "Not run here under such a load: " in alone
+    assert names[rival] in alone
+    both = of_rivals(*runs_of(before, [1.1] * 4), *runs_of(before, [1.1] * 4, rival))
+    assert f"corrected, too: {names[rival]} x 0.9" in both
+    assert names[rival] not in both.partition("corrected")[0]
+    assert of_rivals() == ""
+
+
 def test_corrections_that_are_switched_off_are_told_and_not_made() -> None:
     before = planned()
     after = planned(*runs_of(before, [1.5] * 5), applied=False)
