@@ -122,9 +122,10 @@ def _near(a: float, b: float) -> bool:
 
 def corrections(records: Sequence[RunRecord], applied: bool = True) -> tuple[Correction, ...]:
     """What the runs, which all count, say about each figure."""
+    ratios = [(record.session, record.ratios) for record in records]
     found = []
     for metric in METRICS:
-        seen = [(one.session, one.ratios[metric]) for one in records if metric in one.ratios]
+        seen = [(session, ratio[metric]) for session, ratio in ratios if metric in ratio]
         if seen:
             found.append(correction(metric, seen, applied))
     return tuple(found)
