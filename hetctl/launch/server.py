@@ -169,7 +169,7 @@ class Server:
         inherited = {k: v for k, v in os.environ.items() if k not in _FROM_OTHER_LAUNCHES}
         own = {
             "VLLM_RPC_BASE_PATH": str(run_folder),
-            env.MEMORY_REPORT: str(self.memory_report.absolute()),
+            env.MEMORY_REPORT: str(self.memory_report),
         }
         return {**inherited, **own, **self.command.env}
 

@@ -17,6 +17,7 @@ from hetctl.bench.results import FailedRun, Measurement, Results
 from hetctl.cli.app import app
 from hetctl.cli.bench_progress import BenchProgress
 from hetctl.errors import EXIT_INTERRUPTED, UsageError
+from hetctl.evidence.store import kept
 from hetctl.launch import preflight, server
 from hetctl.machine import Machine
 from hetctl.model.tiny import write_tiny
@@ -212,8 +213,8 @@ def test_plans_learn_from_the_benchmarks_of_their_machine(
     for number in range(3):
         folder = str(tmp_path / str(number))
         assert invoke("bench", model, *load, "--compare", "--out", folder)[0] == 0
-    kept = own_cache / "hetctl" / "runs" / f"{machine.fingerprint}.jsonl"
-    assert len(kept.read_text().splitlines()) == 3
+    past = own_cache / "hetctl" / "runs" / f"{machine.fingerprint}.jsonl"
+    assert len(past.read_text().splitlines()) == 3
 
     code, text, _ = invoke("plan", model, *load)
     assert code == 0
@@ -228,11 +229,21 @@ def test_plans_learn_from_the_benchmarks_of_their_machine(
     _, plain, _ = invoke("plan", model, *load, "--json", "--no-corrections")
     assert Plan.parse(plain, "the plan").prediction.tpot_s == raw.tpot_s
 
-    kept.write_bytes(kept.read_bytes()[:-40])
+    past.write_bytes(past.read_bytes()[:-40])
     code, text, _ = invoke("plan", model, *load)
     assert code == 0
     assert "line 3 was passed over" in " ".join(text.split())
     assert "a correction needs 3 runs" in " ".join(text.split())
+
+
+@pytest.mark.usefixtures("connected")
+def test_runs_that_are_appended_are_kept_once_each_as_a_session_of_its_own(
+    tmp_path: Path, model: str, machine: Machine
+) -> None:
+    for _ in range(2):
+        assert invoke("bench", model, "--append", "--out", str(tmp_path))[0] == 0
+    runs = kept(machine.fingerprint).entries
+    assert len({run.session for run in runs}) == len(runs) == 2
 
 
 @pytest.mark.usefixtures("connected")

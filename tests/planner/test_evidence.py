@@ -78,6 +78,12 @@ def test_one_session_is_never_believed_entirely_and_more_sessions_are_more() -> 
     assert shares[-1] > 0.99
 
 
+def test_many_runs_of_one_session_do_not_outvote_four_sessions() -> None:
+    one_day = [("a", 1.3)] * 9
+    assert correction("tpot", [*one_day, *((day, 1.0) for day in "bcde")]).error == 0
+    assert correction("tpot", [*one_day, *((day, 1.0) for day in "bc")]).error < -0.2
+
+
 def test_a_large_error_that_runs_agree_on_is_not_held_to_be_chance() -> None:
     # As measured: first tokens of requests that came at once, predicted as if spread over time.
     scattered = [("a", 23.4), ("a", 14.5), ("a", 10.4)]
@@ -289,6 +295,19 @@ def test_a_load_that_is_far_away_is_not_corrected() -> None:
     runs = runs_of(planned(), [1.5] * 5)
     far = LOAD.model_copy(update={"concurrency": 32})
     assert planned(*runs, load=far).prediction.corrections == ()
+
+
+def test_what_other_machines_would_give_is_compared_without_corrections() -> None:
+    before = make_plan(MACHINE, model(), LOAD, ASKED, explore=True)
+    larger = next(one for one in before.what_if if "more memory" in one.change)
+    assert larger.strategy == "gpu"
+    alone = {"strategy": "gpu", "devices": ("cuda:0",), "away_share": 0.0}
+    alone |= {"workload": LOAD, "rates_digest": rates_digest(MACHINE)}
+    runs = [record(2.0, session=str(i), **alone) for i in range(5)]
+    evidence = Evidence((*runs, *runs_of(before, [1.2] * 5)), record().hetctl_version)
+    after = make_plan(MACHINE, model(), LOAD, replace(ASKED, evidence=evidence), explore=True)
+    assert after.prediction.corrections
+    assert after.what_if == before.what_if
 
 
 def test_a_split_that_was_asked_for_is_corrected_as_well() -> None:
