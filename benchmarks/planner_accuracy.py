@@ -77,11 +77,14 @@ def main() -> None:
         return
     # A time limit's SIGTERM ends the server that is running, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: interrupted())
-    with tempfile.TemporaryDirectory(prefix="planner-accuracy-") as name:
-        try:
-            Grid(args, runs, Path(name)).run()
-        except HetctlError as error:
-            sys.exit(str(error))
+    # The same folder each time: vLLM compiles anew for a model of another name.
+    folder = Path(tempfile.gettempdir()) / "planner-accuracy"
+    try:
+        Grid(args, runs, folder).run()
+    except HetctlError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("interrupted; what was measured is kept")
 
 
 def arguments() -> argparse.Namespace:
@@ -298,7 +301,7 @@ def model_folder(shape: Path, folder: Path, context: int) -> Path:
     ``context`` tokens, and the demo model's tokenizer."""
     tiny, model = folder / "tiny", folder / shape.name
     write_tiny(tiny)
-    model.mkdir(exist_ok=True)
+    model.mkdir(parents=True, exist_ok=True)
     for file in tiny.glob("*token*"):
         shutil.copy(file, model)
     config = json.loads((shape / "config.json").read_text())
