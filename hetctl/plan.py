@@ -122,6 +122,26 @@ class RankPlan(Frozen):
         )
 
 
+Metric = Literal["ttft", "tpot", "throughput"]
+"""What is predicted of a plan, and measured of a run."""
+
+
+class Correction(Frozen):
+    """What past runs say about one predicted figure (:mod:`hetctl.planner.evidence`)."""
+
+    metric: Metric
+    runs: PositiveInt
+    sessions: PositiveInt
+    """Different benchmarks that the runs are of."""
+    error: float
+    """By how much the figure was predicted too high, as a share of what was measured; below 0,
+    too low. The median over the runs, of predictions without any correction."""
+    spread: NonNegativeFloat
+    """How far the runs' errors typically lie from that median."""
+    factor: PositiveFloat = 1.0
+    """What the prediction was multiplied by."""
+
+
 class Prediction(Frozen):
     """Speed under the plan's workload."""
 
@@ -133,6 +153,21 @@ class Prediction(Frozen):
     """Of all requests together."""
     rates: Source = "estimate"
     """The weakest source among the rates that the prediction rests on."""
+    corrections: tuple[Correction, ...] = ()
+    """What past runs of this strategy say, where there are any; the figures above contain it."""
+
+    @property
+    def uncorrected(self) -> "Prediction":
+        """What the cost model alone predicts."""
+        factor = {correction.metric: correction.factor for correction in self.corrections}
+        return self.model_copy(
+            update={
+                "ttft_s": self.ttft_s / factor.get("ttft", 1.0),
+                "tpot_s": self.tpot_s / factor.get("tpot", 1.0),
+                "output_tokens_per_s": self.output_tokens_per_s / factor.get("throughput", 1.0),
+                "corrections": (),
+            }
+        )
 
 
 class RankedStrategy(Frozen):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hetctl.cli.end_signals import EndSignals
     from hetctl.launch.command import LaunchCommand
     from hetctl.machine import Machine
+    from hetctl.model.spec import ModelSpec
     from hetctl.plan import Plan
 
 _PROMPTS_PER_SLOT = 4
@@ -33,9 +34,11 @@ class Prepared:
     """What is to be measured, and how it is started."""
 
     machine: "Machine"
+    spec: "ModelSpec"
     configurations: "tuple[Configuration, ...]"
     skipped: "tuple[Skipped, ...]"
     server_factory: "ServerFactory"
+    vllm_args: tuple[str, ...] = ()
 
 
 def bench(
@@ -56,6 +59,7 @@ def bench(
     concurrency: options.Concurrency = options.DEFAULT_CONCURRENCY,
     input_len: options.InputLen = options.DEFAULT_INPUT_LEN,
     output_len: options.OutputLen = options.DEFAULT_OUTPUT_LEN,
+    corrections: options.Corrections = True,
     num_prompts: Annotated[
         int | None,
         typer.Option(min=1, help=f"Requests per run [default: {_PROMPTS_PER_SLOT}x concurrency]."),
@@ -117,6 +121,7 @@ def bench(
         concurrency=concurrency,
         input_len=input_len,
         output_len=output_len,
+        corrections=corrections,
     )
     prepared = _prepare(inputs, compare, tuple(vllm_args))
     measure(model, load, prepared, repeats, folder, TimeLimits(ready_timeout, load_timeout))
@@ -159,9 +164,11 @@ def _prepare(
                 prepare_runtime(configuration.plan, say)
     return Prepared(
         machine=inputs.machine,
+        spec=inputs.spec,
         configurations=configurations,
         skipped=tuple(entry for entry in others if isinstance(entry, Skipped)),
         server_factory=Server,
+        vllm_args=vllm_args,
     )
 
 
@@ -238,12 +245,28 @@ def measure(
 
     with signals.handled(), BenchProgress(blank, err) as progress:
         results = compare(blank, folder, server, progress, limits, load_it)
+    _keep_runs(prepared, results, len(blank.runs), folder)
     if results.runs:
         show(results, folder)
     if results.interrupted:
         if not results.runs:
             err.print("Interrupted before the first run ended; nothing was measured.")
         raise typer.Exit(EXIT_INTERRUPTED)
+
+
+def _keep_runs(prepared: Prepared, results: "Results", before: int, folder: Path) -> None:
+    """Keep what the runs after the first ``before`` were predicted to do and did."""
+    from hetctl.cli.console import err
+    from hetctl.errors import HetctlError
+    from hetctl.evidence.recording import records_of
+    from hetctl.evidence.store import keep
+
+    runs = results.runs[before:]
+    try:
+        for record in records_of(results, runs, prepared.spec, folder, prepared.vllm_args):
+            keep(record)
+    except HetctlError as error:
+        err.print(f"[yellow]warning:[/] later plans will not know of this: {error}", soft_wrap=True)
 
 
 def show(results: "Results", folder: Path) -> None:

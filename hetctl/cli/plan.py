@@ -25,6 +25,7 @@ def plan(
     concurrency: options.Concurrency = options.DEFAULT_CONCURRENCY,
     input_len: options.InputLen = options.DEFAULT_INPUT_LEN,
     output_len: options.OutputLen = options.DEFAULT_OUTPUT_LEN,
+    corrections: options.Corrections = True,
     sweep: Annotated[
         str | None,
         typer.Option(
@@ -79,6 +80,7 @@ def plan(
         concurrency=concurrency,
         input_len=input_len,
         output_len=output_len,
+        corrections=corrections,
     )
     if sweep is not None:
         _show_sweep(inputs, sweep, as_json)

@@ -6,7 +6,7 @@ Each option is one ``Annotated`` type, so that the three commands cannot drift a
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hetctl.model.spec import ModelSpec
     from hetctl.plan import Plan
     from hetctl.planner import PlanRequest
+    from hetctl.planner.evidence import Evidence
     from hetctl.sweep import Sweep, SweepField
     from hetctl.workload import Workload
 
@@ -118,6 +119,14 @@ Tpot = Annotated[
         rich_help_panel=_LOAD,
     ),
 ]
+Corrections = Annotated[
+    bool,
+    typer.Option(
+        "--corrections/--no-corrections",
+        help="Correct predictions by what past runs of `hetctl bench` on this machine showed.",
+        rich_help_panel=_LOAD,
+    ),
+]
 MaxModelLen = Annotated[
     int | None,
     typer.Option(
@@ -212,8 +221,9 @@ def inputs_from_options(
     concurrency: int = DEFAULT_CONCURRENCY,
     input_len: int = DEFAULT_INPUT_LEN,
     output_len: int = DEFAULT_OUTPUT_LEN,
+    corrections: bool = True,
 ) -> PlanInputs:
-    """What the options describe: this is where the model and the machine are read.
+    """What the options describe: this is where the model, the machine and its past are read.
 
     Raises:
         UsageError: an option is wrong, or the model or the machine file cannot be read.
@@ -249,7 +259,38 @@ def inputs_from_options(
         max_model_len=max_model_len,
     )
     spec = read_model_spec(model, dtype)
-    return PlanInputs(load_machine(machine), spec, workload, request)
+    found = load_machine(machine)
+    past = load_evidence(found, spec, corrections)
+    return PlanInputs(found, spec, workload, replace(request, evidence=past))
+
+
+def load_evidence(machine: "Machine", spec: "ModelSpec", applied: bool) -> "Evidence":
+    """What past runs on a machine say about models like this one.
+
+    A line of the file that cannot be read is named on standard error and passed over.
+
+    Raises:
+        HetctlError: the file cannot be opened, or holds another machine's runs.
+    """
+    from hetctl.evidence.runs_path import runs_path
+    from hetctl.planner.evidence import NO_EVIDENCE, Evidence, family_of
+
+    # Most machines have no past, and reading one takes a while.
+    if not machine.fingerprint or not runs_path(machine.fingerprint).is_file():
+        return NO_EVIDENCE
+    from hetctl import __version__
+    from hetctl.cli.console import err
+    from hetctl.evidence.store import kept
+
+    journal = kept(machine.fingerprint)
+    for problem in journal.unreadable:
+        err.print(f"[yellow]warning:[/] {problem}", soft_wrap=True)
+    family = family_of(spec)
+    return Evidence(
+        tuple(record for record in journal.entries if record.family == family),
+        version=__version__,
+        applied=applied,
+    )
 
 
 def load_machine(choice: str | None) -> "Machine":

@@ -37,6 +37,7 @@ def serve(
     concurrency: options.Concurrency = options.DEFAULT_CONCURRENCY,
     input_len: options.InputLen = options.DEFAULT_INPUT_LEN,
     output_len: options.OutputLen = options.DEFAULT_OUTPUT_LEN,
+    corrections: options.Corrections = True,
     plan_file: Annotated[
         Path | None,
         typer.Option(
@@ -116,6 +117,7 @@ def serve(
             concurrency=concurrency,
             input_len=input_len,
             output_len=output_len,
+            corrections=corrections,
         ).plan()
     command = launch_command(plan, host=host, port=port, extra_args=vllm_args, p2p=p2p)
     if dry_run:

@@ -35,16 +35,26 @@ _FROM_OTHER_LAUNCHES = {
 }
 
 
+def memory_report_of(log_path: Path) -> Path:
+    """The file beside a server's log that tells what each rank holds."""
+    return log_path.with_suffix(".memory.json")
+
+
 class Server:
     """One server process and the ranks below it.
 
     Use it as a context manager: however the block ends, no process, shared memory or
     temporary file stays behind. Everything that the server prints goes to ``log_path``.
+
+    Attributes:
+        memory_report: Where the engine says what each rank holds, once it is ready; beside the
+            log (:mod:`vllm_hetero.rank_memory`).
     """
 
     def __init__(self, command: LaunchCommand, log_path: Path) -> None:
         self.command = command
         self.log_path = log_path
+        self.memory_report = memory_report_of(log_path)
         self._process: subprocess.Popen[bytes] | None = None
         self._tree: ProcessTree | None = None
         self._folder: RunFolder | None = None
@@ -67,6 +77,8 @@ class Server:
         self._folder = RunFolder()
         try:
             self.log_path.parent.mkdir(parents=True, exist_ok=True)
+            # What an earlier server held must not pass for this one's.
+            self.memory_report.unlink(missing_ok=True)
             with self.log_path.open("wb") as log:
                 self._process = subprocess.Popen(
                     self.command.argv,
@@ -155,7 +167,11 @@ class Server:
 
     def _environment(self, run_folder: Path) -> dict[str, str]:
         inherited = {k: v for k, v in os.environ.items() if k not in _FROM_OTHER_LAUNCHES}
-        return {**inherited, "VLLM_RPC_BASE_PATH": str(run_folder), **self.command.env}
+        own = {
+            "VLLM_RPC_BASE_PATH": str(run_folder),
+            env.MEMORY_REPORT: str(self.memory_report),
+        }
+        return {**inherited, **own, **self.command.env}
 
     def _healthy(self) -> bool:
         if self.poll() is not None:

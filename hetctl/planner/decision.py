@@ -1,11 +1,12 @@
 """What to run: every strategy solved, and the one that is chosen."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hetctl.errors import UsageError
 from hetctl.machine import Machine
 from hetctl.model.spec import ModelSpec
 from hetctl.planner.context import contexts_to_try
+from hetctl.planner.correction import Corrector
 from hetctl.planner.inventory import take_inventory
 from hetctl.planner.placement import Placement, Placer
 from hetctl.planner.ranking import same_placement
@@ -21,6 +22,7 @@ class Decision:
     placer: Placer
     candidates: list[Candidate]
     chosen: Placement
+    corrector: Corrector
 
     @property
     def name(self) -> str:
@@ -41,11 +43,20 @@ def decide(
     inventory = take_inventory(machine, spec, request)
     for length in contexts_to_try(spec, workload):
         placer = Placer(spec, workload, length, request.goal)
-        found = candidates(inventory, placer)
+        corrector = Corrector(request.evidence, machine, placer)
+        found = [_corrected(one, corrector) for one in candidates(inventory, placer)]
         chosen = choose(request, inventory, found, placer)
+        if chosen is not None and isinstance(request.split, tuple):
+            chosen = corrector.corrected(chosen)
         if chosen is not None:
-            return Decision(placer, found, chosen)
+            return Decision(placer, found, chosen, corrector)
     return None
+
+
+def _corrected(candidate: Candidate, corrector: Corrector) -> Candidate:
+    if candidate.placement is None:
+        return candidate
+    return replace(candidate, placement=corrector.corrected(candidate.placement))
 
 
 def _check_split(spec: ModelSpec, request: PlanRequest) -> None:

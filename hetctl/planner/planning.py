@@ -86,6 +86,7 @@ def _plan(machine: Machine, workload: Workload, request: PlanRequest, decision: 
         prediction=chosen.prediction,
         explanation=(
             *explain(planned, others, placer, request, context),
+            *decision.corrector.sentences(planned, others),
             *machine.rate_notes,
         ),
         ranking=ranking(planned, decision.candidates),

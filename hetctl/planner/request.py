@@ -5,6 +5,7 @@ from typing import Literal
 
 from hetctl.errors import UsageError
 from hetctl.plan import LAUNCHABLE, Strategy
+from hetctl.planner.evidence import NO_EVIDENCE, Evidence
 from hetctl.planner.objective import Goal
 
 Split = Literal["auto", "none"] | tuple[int, ...]
@@ -28,6 +29,7 @@ class PlanRequest:
         gpu_memory_utilization: Share of a GPU's memory that vLLM may take.
         strategy: ``auto`` for the best one, or one that can be launched.
         goal: What to be best at, and limits to keep.
+        evidence: Past runs on the machine, to correct predictions by.
     """
 
     split: Split = "auto"
@@ -37,6 +39,7 @@ class PlanRequest:
     gpu_memory_utilization: float = DEFAULT_GPU_MEMORY_UTILIZATION
     strategy: Strategy | Literal["auto"] = "auto"
     goal: Goal = field(default_factory=Goal)
+    evidence: Evidence = NO_EVIDENCE
 
     def __post_init__(self) -> None:
         if not 0 < self.gpu_memory_utilization <= 1:

@@ -10,6 +10,7 @@ from hetctl.machine import Gpu, Machine, NumaNode
 from hetctl.model.spec import ModelSpec
 from hetctl.plan import Crossover, WhatIf
 from hetctl.planner.decision import Decision, decide
+from hetctl.planner.evidence import NO_EVIDENCE
 from hetctl.planner.ranking import times
 from hetctl.planner.request import PlanRequest
 from hetctl.units import format_bytes
@@ -85,11 +86,12 @@ def what_if(
     decision: Decision,
 ) -> tuple[WhatIf, ...]:
     """Changes of the machine that would be worth it, each for itself."""
-    now = decision.chosen.prediction.output_tokens_per_s
+    # Another machine has no past: what is known of this one's stays out on both sides.
+    now = decision.chosen.prediction.uncorrected.output_tokens_per_s
     found = []
     for change, other, asked in _variants(machine, request, decision):
         try:
-            there = decide(other, spec, workload, asked)
+            there = decide(other, spec, workload, replace(asked, evidence=NO_EVIDENCE))
         except UsageError:
             continue  # The request names what the variant has not, such as a pretended memory.
         if there is None:

@@ -4,11 +4,11 @@ Apart from what reads them (:mod:`hetctl.profiles.measured`): most machines have
 classes take a while to build.
 """
 
-import os
 from pathlib import Path
+
+from hetctl.cache import cache_folder
 
 
 def profile_path(fingerprint: str) -> Path:
     """Where the measurements of machines with this fingerprint are kept."""
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "hetctl" / "machines" / f"{fingerprint}.json"
+    return cache_folder() / "machines" / f"{fingerprint}.json"

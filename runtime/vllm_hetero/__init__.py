@@ -1,8 +1,8 @@
 """A vLLM plugin that runs GPU ranks and CPU ranks in one engine.
 
 vLLM finds the two functions below through entry points and calls them in every process.
-Neither does anything unless the user asks for a heterogeneous run (see
-:mod:`vllm_hetero.env`), so having this package installed changes nothing else.
+Neither does anything unless the user asks for a heterogeneous run, or for a report of its
+memory (see :mod:`vllm_hetero.env`), so having this package installed changes nothing else.
 """
 
 from typing import NoReturn
@@ -40,6 +40,10 @@ def register() -> None:
     """Entry point ``vllm.general_plugins``: apply the patches, once per process."""
     from vllm_hetero import env
 
+    if (report := env.memory_report()) is not None and env.role() == "engine":
+        from vllm_hetero.patches import memory_report
+
+        memory_report.apply(report)
     if not env.requested():
         return
     from vllm_hetero.patches import apply_all

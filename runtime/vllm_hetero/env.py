@@ -20,6 +20,8 @@ VLLM_HETERO_SCHEDULER           ``hetero`` (default) or ``vllm``: who fills batc
 VLLM_HETERO_MAX_STALL_S         longest time in seconds that a prompt's chunk keeps running
                                 requests from their next token; default 0.5, 0: no limit
 VLLM_HETERO_STAGE_TIMES         ``1``: ranks remember how long each step's layers take
+VLLM_HETERO_MEMORY_REPORT       file to write each rank's memory to, as JSON, once all ranks are
+                                ready; works without CPU ranks, too
 VLLM_HETERO_ANY_VLLM            ``1``: accept a vLLM version that was not tested
 VLLM_HETERO_CACHE               folder for CPU kernels instead of ``~/.cache``
 VLLM_HETERO_KERNELS_DIR         folder of CPU kernels to use as it is
@@ -35,6 +37,7 @@ that TorchDynamo traces must not read the environment.
 import math
 import os
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 Role = Literal["engine", "gpu", "cpu"]
@@ -51,6 +54,7 @@ START_TIMEOUT_S = "VLLM_HETERO_START_TIMEOUT_S"
 SCHEDULER = "VLLM_HETERO_SCHEDULER"
 MAX_STALL_S = "VLLM_HETERO_MAX_STALL_S"
 STAGE_TIMES = "VLLM_HETERO_STAGE_TIMES"
+MEMORY_REPORT = "VLLM_HETERO_MEMORY_REPORT"
 ANY_VLLM = "VLLM_HETERO_ANY_VLLM"
 CACHE = "VLLM_HETERO_CACHE"
 KERNELS_DIR = "VLLM_HETERO_KERNELS_DIR"
@@ -67,6 +71,7 @@ USER_VARIABLES = (
     SCHEDULER,
     MAX_STALL_S,
     STAGE_TIMES,
+    MEMORY_REPORT,
     ANY_VLLM,
     CACHE,
     KERNELS_DIR,
@@ -86,6 +91,13 @@ def requested() -> bool:
 def compile_cpu_ranks() -> bool:
     """Whether the user asked for torch.compile on CPU ranks."""
     return os.environ.get(CPU_COMPILE, "0") == "1"
+
+
+@cache
+def memory_report() -> Path | None:
+    """Where the ranks' memory is to be written, or None."""
+    given = os.environ.get(MEMORY_REPORT)
+    return Path(given) if given else None
 
 
 @cache

@@ -72,7 +72,7 @@ class HeterogeneousWorker(DeviceWorker):
         memory = WeightMemory()
         with self._prepared_for_loading():
             loaded = super().load_model(*args, **kwargs)
-        self._weight_bytes = memory.used_by(self.model_runner)
+        self.weight_bytes = memory.used_by(self.model_runner)
         agree_on_tokens(self.model_runner)
         if env.stage_times():
             self._stage_times = StageTimes(self.model_runner)
@@ -90,7 +90,7 @@ class HeterogeneousWorker(DeviceWorker):
             kv_cache_bytes: Size of each rank's KV cache, as the engine decided.
         """
         layers = self.model_config.get_layers_start_end_indices(self.parallel_config)
-        return Held(layers, self._weight_bytes, kv_cache_bytes[self.rank])
+        return Held(layers, self.weight_bytes, kv_cache_bytes[self.rank])
 
     def stage_times(self) -> list[dict[str, Any]]:
         """The steps since the last call, each as a dict of :class:`StageTime`.

@@ -17,9 +17,11 @@ from hetctl.bench.results import FailedRun, Measurement, Results
 from hetctl.cli.app import app
 from hetctl.cli.bench_progress import BenchProgress
 from hetctl.errors import EXIT_INTERRUPTED, UsageError
+from hetctl.evidence.store import kept
 from hetctl.launch import preflight, server
 from hetctl.machine import Machine
 from hetctl.model.tiny import write_tiny
+from hetctl.plan import Plan
 from hetctl.probe import machine as probe
 from hetctl.profiles import with_rates
 from tests.bench import sample
@@ -199,6 +201,60 @@ def test_report_refuses_results_without_runs(tmp_path: Path) -> None:
     _, _, error = invoke("report", str(tmp_path))
     assert isinstance(error, UsageError)
     assert "no runs" in str(error)
+
+
+@pytest.mark.usefixtures("connected")
+def test_plans_learn_from_the_benchmarks_of_their_machine(
+    tmp_path: Path, model: str, machine: Machine, own_cache: Path
+) -> None:
+    load = ("--concurrency", "3", "--max-model-len", "1024")
+    _, before, _ = invoke("plan", model, *load, "--json")
+    raw = Plan.parse(before, "the plan").prediction
+    for number in range(3):
+        folder = str(tmp_path / str(number))
+        assert invoke("bench", model, *load, "--compare", "--out", folder)[0] == 0
+    past = own_cache / "hetctl" / "runs" / f"{machine.fingerprint}.jsonl"
+    assert len(past.read_text().splitlines()) == 3
+
+    code, text, _ = invoke("plan", model, *load)
+    assert code == 0
+    assert "3 runs here under such a load" in " ".join(text.split())
+    _, after, _ = invoke("plan", model, *load, "--json")
+    corrected = Plan.parse(after, "the plan").prediction
+    tpot = next(one for one in corrected.corrections if one.metric == "tpot")
+    assert (tpot.runs, tpot.factor > 1) == (3, True)
+    assert corrected.tpot_s == pytest.approx(raw.tpot_s * tpot.factor)
+    assert corrected.uncorrected.tpot_s == pytest.approx(raw.tpot_s)
+
+    _, plain, _ = invoke("plan", model, *load, "--json", "--no-corrections")
+    assert Plan.parse(plain, "the plan").prediction.tpot_s == raw.tpot_s
+
+    past.write_bytes(past.read_bytes()[:-40])
+    code, text, _ = invoke("plan", model, *load)
+    assert code == 0
+    assert "line 3 was passed over" in " ".join(text.split())
+    assert "a correction needs 3 runs" in " ".join(text.split())
+
+
+@pytest.mark.usefixtures("connected")
+def test_runs_that_are_appended_are_kept_once_each_as_a_session_of_its_own(
+    tmp_path: Path, model: str, machine: Machine
+) -> None:
+    for _ in range(2):
+        assert invoke("bench", model, "--append", "--out", str(tmp_path))[0] == 0
+    runs = kept(machine.fingerprint).entries
+    assert len({run.session for run in runs}) == len(runs) == 2
+
+
+@pytest.mark.usefixtures("connected")
+def test_a_past_that_cannot_be_kept_costs_no_results(
+    tmp_path: Path, model: str, own_cache: Path
+) -> None:
+    (own_cache / "hetctl").write_text("not a folder")
+    code, text, _ = invoke("bench", model, "--out", str(tmp_path))
+    assert code == 0
+    assert (tmp_path / "report.html").exists()
+    assert "later plans will not know of this" in " ".join(text.split())
 
 
 def progress_output(terminal: bool, script: Callable[[BenchProgress], None]) -> str:

@@ -1,5 +1,6 @@
 """One CPU rank and pipelines of two and three give the same tokens, through HTTP."""
 
+import json
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -47,6 +48,11 @@ def test_a_split_changes_no_token_and_leaves_nothing_behind(
     split = ("--split", ",".join(map(str, layers)), "--cpu-ranks", str(len(layers)))
     with serve(demo_model, tmp_path / "log", *split, "--p2p", p2p) as server:
         assert len(server.ranks()) == len(layers)
+        reported = json.loads((tmp_path / "log.memory.json").read_text())["ranks"]
+        assert [rank["layers"][1] - rank["layers"][0] for rank in reported] == list(layers)
+        # float32 weights of a layer and what a rank holds beside them.
+        assert all(rank["used_bytes"] > rank["weight_bytes"] > 1 << 20 for rank in reported)
+        assert len({rank["kv_cache_blocks"] for rank in reported}) == 1
         tokens = all_completions(server, prompts)
         assert server.end(signal.SIGTERM) == 0
     assert len(prompts) == 16

@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -27,6 +28,13 @@ def server(code: str, port: int, log: Path) -> Server:
     argv = (sys.executable, "-c", code, str(port))
     command = LaunchCommand(argv=argv, env={}, host="127.0.0.1", port=port, model_name="m")
     return Server(command, log)
+
+
+REPORTS = """
+import os, pathlib, time
+pathlib.Path(os.environ["VLLM_HETERO_MEMORY_REPORT"]).write_text("{}")
+time.sleep(60)
+"""
 
 
 class _Healthy(BaseHTTPRequestHandler):
@@ -57,3 +65,19 @@ def test_another_server_on_the_port_is_not_taken_for_ours(tmp_path: Path) -> Non
     finally:
         other.shutdown()
         other.server_close()
+
+
+def test_the_engine_is_told_where_to_report_its_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    report = tmp_path / "logs" / "run-1.memory.json"
+    report.parent.mkdir()
+    report.write_text("an earlier server's")
+    ours = server(REPORTS, free_port(), Path("logs/run-1.log"))
+    assert ours.memory_report.absolute() == report
+    with ours:
+        deadline = time.monotonic() + 20
+        while not report.exists() or report.read_text() != "{}":
+            assert time.monotonic() < deadline, "no report within 20 s"
+            time.sleep(0.05)

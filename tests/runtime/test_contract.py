@@ -39,6 +39,11 @@ FUNCTIONS = {
         "WorkerProc.worker_main": [],
         "WorkerProc.worker_busy_loop": ["self"],
     },
+    "v1/executor/abstract.py": {
+        "Executor.initialize_from_config": ["self", "kv_cache_configs"],
+    },
+    "v1/worker/gpu_model_runner.py": {"GPUModelRunner.capture_model": ["self"]},
+    "v1/worker/gpu/model_runner.py": {"GPUModelRunner.capture_model": ["self"]},
     "utils/ompmultiprocessing.py": {
         "OMPProcessManager.configure_omp_envs": ["self", "rank", "local_rank"],
     },
@@ -185,7 +190,22 @@ MENTIONS = {
         'os.environ["VLLM_DIST_IDENT"] = self.distributed_init_method.split(":")[-1]',
     ],
     "config/cache.py": ["user_specified_block_size", "kv_cache_memory_bytes"],
-    "v1/worker/gpu_model_runner.py": ["def sync_and_gather_intermediate_tensors"],
+    "v1/worker/gpu_model_runner.py": [
+        "def sync_and_gather_intermediate_tensors",
+        "self.model_memory_usage = m.consumed_memory",
+        "self.kv_cache_config = kv_cache_config",
+    ],
+    "v1/worker/gpu/model_runner.py": [
+        "self.model_memory_usage = m.consumed_memory",
+        "self.kv_cache_config = kv_cache_config",
+    ],
+    "v1/worker/gpu_worker.py": [
+        "self.peak_activation_memory = profile_result.torch_peak_increase",
+        "self.non_torch_memory = profile_result.non_torch_increase",
+        "cuda_graph_memory_bytes = self.model_runner.capture_model()",
+        "self.init_snapshot = init_snapshot = MemorySnapshot(device=self.device)",
+    ],
+    "v1/kv_cache_interface.py": ["kv_cache_tensors: list[KVCacheTensor]", "num_blocks: int"],
     "v1/core/sched/scheduler.py": [
         "token_budget = self.max_num_scheduled_tokens",
         "if 0 < self.scheduler_config.long_prefill_token_threshold < num_new_tokens",

@@ -1,13 +1,5 @@
-"""Results kept over commits: one line of JSON each, in a file that only grows.
+"""Results kept over commits: one line of JSON each, in a file that only grows."""
 
-Several jobs may write at once, and a job may be killed while it writes. So a line is
-appended under a lock in one write, and a line that cannot be read is passed over and
-reported, not trusted and not removed.
-"""
-
-import fcntl
-import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +9,7 @@ from hetctl.bench.gate.comparability import Measured
 from hetctl.bench.metrics import ALL_METRICS
 from hetctl.bench.results import Load, Versions
 from hetctl.document import Frozen
-from hetctl.errors import HetctlError
+from hetctl.journal import Journal, append_line, read_lines
 
 HISTORY_FILE = "history.jsonl"
 
@@ -40,13 +32,8 @@ class Entry(Frozen):
     """One figure per run, by metric; in base units."""
 
 
-@dataclass(frozen=True)
-class History:
-    """What a history file holds, in the order it was written."""
-
-    entries: tuple[Entry, ...]
-    unreadable: tuple[str, ...] = ()
-    """One sentence for each line that was passed over."""
+History = Journal[Entry]
+"""What a history file holds."""
 
 
 def entry_of(measured: Measured) -> Entry:
@@ -73,23 +60,7 @@ def append(folder: Path, entry: Entry) -> None:
     Raises:
         HetctlError: the file cannot be written.
     """
-    path = folder / HISTORY_FILE
-    line = entry.model_dump_json().encode() + b"\n"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b", buffering=0) as file:
-            # Closing the file releases the lock, also when the process is killed.
-            fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(0)
-            before = file.readall()
-            if line in before.splitlines(keepends=True):
-                return
-            # After a writer that was killed in mid-line, start a line of our own.
-            torn = before and not before.endswith(b"\n")
-            file.write(b"\n" + line if torn else line)
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise HetctlError(f"Cannot write {path}: {error.strerror}.") from error
+    append_line(folder / HISTORY_FILE, entry.model_dump_json())
 
 
 def read(folder: Path) -> History:
@@ -98,21 +69,11 @@ def read(folder: Path) -> History:
     Raises:
         HetctlError: the file is there but cannot be opened.
     """
-    path = folder / HISTORY_FILE
+    return read_lines(folder / HISTORY_FILE, _parse)
+
+
+def _parse(line: bytes) -> Entry:
     try:
-        lines = path.read_bytes().splitlines()
-    except FileNotFoundError:
-        return History(())
-    except OSError as error:
-        raise HetctlError(f"Cannot read {path}: {error.strerror}.") from error
-    entries: list[Entry] = []
-    unreadable: list[str] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            entries.append(Entry.model_validate_json(line))
-        except ValidationError as error:
-            what = error.errors(include_url=False)[0]["msg"]
-            unreadable.append(f"{path}, line {number} was passed over: {what}.")
-    return History(tuple(entries), tuple(unreadable))
+        return Entry.model_validate_json(line)
+    except ValidationError as error:
+        raise ValueError(error.errors(include_url=False)[0]["msg"]) from error
