@@ -12,6 +12,7 @@ from hetctl.cli import kernels, model, verbosity
 from hetctl.cli.bench import bench
 from hetctl.cli.command import load_settings
 from hetctl.cli.config import config
+from hetctl.cli.doctor import doctor
 from hetctl.cli.gate import gate
 from hetctl.cli.group import Commands
 from hetctl.cli.plan import plan
@@ -54,6 +55,7 @@ def _root(
 
 
 app.command(short_help="Tell what this machine is.")(probe)
+app.command(short_help="Check that this machine is ready.")(doctor)
 app.command(short_help="Find the fastest split of a model.")(plan)
 app.command(short_help="Run a plan as a server.")(serve)
 app.command(short_help="Measure a plan against its baselines.")(bench)

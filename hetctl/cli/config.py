@@ -47,6 +47,14 @@ def config(
         raise UsageError(problems[0])
 
 
+def settings_document(ctx: Any) -> str:
+    """Every option of every command, as ``hetctl config --json`` prints it."""
+    from hetctl.cli.command import settings_of
+    from hetctl.cli.values import all_values, unknown_variables
+
+    return _document(settings_of(ctx), all_values(ctx), unknown_variables(ctx, os.environ))
+
+
 def _document(settings: "Settings", values: "list[Value]", unknown: dict[str, str]) -> str:
     import json
 

@@ -1,6 +1,5 @@
 """``hetctl serve``: run a plan as an OpenAI-compatible server."""
 
-import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -125,8 +124,9 @@ def serve(
 
 
 def _default_log(port: int) -> Path:
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
-    return state / "hetctl" / f"serve-{port}.log"
+    from hetctl.launch.state import state_folder
+
+    return state_folder() / f"serve-{port}.log"
 
 
 def _run(plan: "Plan", command: "LaunchCommand", log: Path, start_timeout: float) -> None:

@@ -1,6 +1,6 @@
 """The exit codes that docs/exit-codes.md promises, from real commands."""
 
-import errno
+import contextlib
 import os
 import re
 import signal
@@ -63,9 +63,8 @@ def test_an_interrupted_command_ends_with_130(tmp_path: Path) -> None:
 def opened_once_it_is_read(fifo: Path) -> int:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        try:
+        # Without a reader the kernel answers ENXIO.
+        with contextlib.suppress(OSError):
             return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
-        except OSError as error:
-            assert error.errno == errno.ENXIO
-            time.sleep(0.02)
+        time.sleep(0.02)
     raise AssertionError("serve did not come to read its plan")
