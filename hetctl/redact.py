@@ -17,7 +17,8 @@ _NO_SECRET = re.compile(
     re.IGNORECASE,
 )
 
-_URL_PASSWORD = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.\-]*://)[^/\s@'\"]+@", re.IGNORECASE)
+# Also with one slash, as a path makes of it.
+_URL_PASSWORD = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.\-]*+:/{1,2})[^/\s@'\"]+@", re.IGNORECASE)
 _WORD = r"token|secret|passw(?:or)?d|credential|(?:api|access)[_\-]?key"
 _SECRET_WORD = re.compile(_WORD, re.IGNORECASE)
 # A whole word that holds one of them. Possessive (++) and from the word's beginning, since a log

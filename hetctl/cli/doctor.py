@@ -44,6 +44,7 @@ def doctor(
     from hetctl.cli.activity import activity
     from hetctl.cli.console import err, out
     from hetctl.cli.doctor_view import diagnosis_view
+    from hetctl.cli.end_signals import EndSignals
     from hetctl.doctor.checks import diagnose
     from hetctl.launch.state import state_folder
 
@@ -54,7 +55,9 @@ def doctor(
 
         check_bundle_name(bundle)
     engine_log = state_folder() / "doctor-engine.log" if full else None
-    with activity("looking at the machine") as say:
+    signals = EndSignals()
+    # Ends ranks and an engine in order, whoever asks for it.
+    with signals.handled(), signals.waiting(), activity("looking at the machine") as say:
         surroundings = _surroundings()
         diagnosis = diagnose(surroundings, say, ranks=not quick, engine_log=engine_log)
     if as_json:

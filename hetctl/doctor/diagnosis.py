@@ -1,8 +1,8 @@
 """What a check finds, and the document that holds all findings."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import NonNegativeFloat
+from pydantic import NonNegativeFloat, model_validator
 
 from hetctl.document import Document, Frozen
 
@@ -21,6 +21,12 @@ class Outcome(Frozen):
     """What was found, with the value."""
     remedy: str = ""
     """What to do about it: one sentence, for warn and fail."""
+
+    @model_validator(mode="after")
+    def _says_what_to_do(self) -> Self:
+        if (self.status in ("warn", "fail")) != bool(self.remedy):
+            raise ValueError("warn and fail have a remedy, and no other outcome has one")
+        return self
 
 
 class Finding(Outcome):

@@ -56,7 +56,7 @@ class _Running:
 
     def _within(self, seconds: float) -> tuple[Outcome, float] | None:
         try:
-            return self._answer.get(timeout=min(seconds, self._check.timeout_s))
+            return self._answer.get(timeout=min(seconds, self._left_s()))
         except queue.Empty:
             return None
 
@@ -66,9 +66,12 @@ class _Running:
         Raises:
             queue.Empty: none came in time.
         """
-        progress(f"waiting for {self._check.waits_for}")
-        left = self._started + self._check.timeout_s - time.monotonic()
-        return self._answer.get(timeout=max(0.0, left))
+        if self._left_s():
+            progress(f"waiting for {self._check.waits_for}")
+        return self._answer.get(timeout=self._left_s())
+
+    def _left_s(self) -> float:
+        return max(0.0, self._started + self._check.timeout_s - time.monotonic())
 
 
 def _outcome(check: Check, surroundings: Surroundings) -> Outcome:

@@ -127,6 +127,7 @@ def _wait(
     while True:
         for number, rank in enumerate(ranks):
             if rank.ended_badly:
+                rank.end()
                 return f"rank {number} failed while {rank.doing}: {rank.reason()}"
         waiting = [(n, rank) for n, rank in enumerate(ranks) if rank.process.poll() is None]
         if not waiting:
