@@ -1,7 +1,8 @@
 """The options of the command tree, as settings files may name them."""
 
 from collections.abc import Iterator
-from typing import Any
+from inspect import unwrap
+from typing import Any, get_args, get_type_hints
 
 from typer.core import TyperOption
 
@@ -14,12 +15,12 @@ def catalogue_of(ctx: Any) -> Catalogue:
     root = ctx.find_root().command
     shared = settable(root.params)
     commands = dict(_commands(root, ()))
-    options = [_option((), param) for param in shared]
+    options = [_option((), param, bool) for param in shared]
     for words, command in commands.items():
-        own = settable(command.params)
+        hints = get_type_hints(unwrap(command.callback)) if command.callback else {}
+        options += [_option(words, param, hints[param.name]) for param in settable(command.params)]
         if not hasattr(command, "commands"):
-            own += shared
-        options += [_option(words, param) for param in own]
+            options += [_option(words, param, bool) for param in shared]
     return Catalogue(frozenset(commands), tuple(options))
 
 
@@ -31,9 +32,13 @@ def _commands(group: Any, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, .
             yield from _commands(command, words)
 
 
-def _option(command: tuple[str, ...], param: TyperOption) -> Option:
-    annotation: Any = param.type_descriptor.annotation
-    if param.multiple:
-        (annotation,) = annotation.__args__
-    kind = annotation if annotation in (bool, int, float) else str
+def _option(command: tuple[str, ...], param: TyperOption, annotation: Any) -> Option:
+    kind = next((kind for kind in (bool, int, float) if kind in _types(annotation)), str)
     return Option(command, option_name(param), param.name, kind, param.multiple)
+
+
+def _types(annotation: Any) -> Iterator[Any]:
+    """What an annotation is made of: ``list[int] | None`` of None, a list and int."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _types(part)

@@ -1,6 +1,7 @@
 """vLLM's CPU kernels and the libraries that CPU ranks preload."""
 
 import shutil
+import sysconfig
 from pathlib import Path
 
 from hetctl.doctor.check import Check, Surroundings
@@ -62,10 +63,21 @@ def compiler(surroundings: Surroundings) -> Outcome:
     given = surroundings.environment.get("CC")
     for name in (*((given,) if given else ()), *_COMPILERS):
         if found := shutil.which(name, path=path):
-            return passed(found)
+            return _with_headers(found)
     return failed(
         "no C compiler, which Triton needs at the first start",
         "Install gcc (build-essential on Debian and Ubuntu), or set CC.",
+    )
+
+
+def _with_headers(found: str) -> Outcome:
+    """What Triton compiles is a module for Python."""
+    header = Path(sysconfig.get_path("include")) / "Python.h"
+    if header.is_file():
+        return passed(f"{found}, with Python's headers")
+    return failed(
+        f"{found}, but {header} is missing, which Triton includes",
+        "Install Python's headers (python3-dev on Debian and Ubuntu, python3-devel on Fedora).",
     )
 
 

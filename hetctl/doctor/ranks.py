@@ -22,7 +22,7 @@ from vllm_hetero.rank_map import Rank
 
 GROUP = "two ranks"
 PROGRAM = (sys.executable, "-m", "vllm_hetero.round_trip")
-TIMEOUT_S = 60.0
+TIMEOUT_S = 120.0
 """Importing torch and vLLM takes 7 s with a warm disk; a cold or a shared one needs more."""
 _POLL_S = 0.05
 _GPU, _CPU = "HeterogeneousCudaPlatform", "HeterogeneousCpuPlatform"

@@ -24,4 +24,3 @@ def test_two_cpu_ranks_send_a_message_there_and_back_over_both_hops() -> None:
         "Gloo": "pass",
         "shared memory": "pass",
     }, found
-    assert told[0] == "two ranks: importing torch and vLLM" or told[0].endswith("starting Python")

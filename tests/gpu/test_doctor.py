@@ -21,7 +21,6 @@ def test_the_gpu_s_side_passes() -> None:
         ("GPU", "NVML"),
         ("GPU", "driver and CUDA"),
         ("GPU", "CUDA starts"),
-        ("CPU ranks", "C compiler"),
         ("two ranks", "platform"),
         ("two ranks", "kernels load"),
         ("two ranks", "pinned memory"),
