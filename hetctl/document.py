@@ -119,10 +119,9 @@ class Document(Frozen):
 
         try:
             data = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(
-                f"{origin} is not valid JSON (line {error.lineno}: {error.msg}); "
-                f"expected a {cls.KIND} file."
+                f"{origin} is not valid JSON ({_json_problem(error)}); expected a {cls.KIND} file."
             ) from error
         found = data.get("kind") if isinstance(data, dict) else None
         if found != cls.KIND:
@@ -136,6 +135,15 @@ class Document(Frozen):
             return cls.model_validate(data)
         except ValidationError as error:
             raise UsageError(f"{origin}: {first_problem(error)}") from error
+
+
+def _json_problem(error: Exception) -> str:
+    """What is wrong with a text that Python's parser refused."""
+    from json import JSONDecodeError
+
+    if isinstance(error, JSONDecodeError):
+        return f"line {error.lineno}: {error.msg}"
+    return "nested too deep" if isinstance(error, RecursionError) else "a number is too long"
 
 
 def first_problem(error: ValidationError) -> str:

@@ -26,6 +26,11 @@ class HetctlError(Exception):
 
     exit_code = EXIT_FAILURE
 
+    def __init__(self, message: str) -> None:
+        # It may quote files and names from anywhere: no control character or lone surrogate of
+        # theirs reaches a terminal, and a sentence stays one line.
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in message))
+
 
 class UsageError(HetctlError):
     """The command line, or a file that it names, is wrong."""
