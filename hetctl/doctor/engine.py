@@ -57,7 +57,7 @@ def two_rank_plan(surroundings: Surroundings, model: Path) -> Plan:
         devices=(f"cuda:{gpus[0].index}", "cpu") if gpus else ("cpu",),
         cpu_ranks=1 if gpus else 2,
     )
-    workload = Workload(concurrency=2, input_len=32, output_len=_TOKENS, max_model_len=256)
+    workload = Workload(concurrency=2, input_len=32, output_len=_TOKENS, max_model_len=1024)
     return make_plan(with_rates(surroundings.machine), spec, workload, request)
 
 

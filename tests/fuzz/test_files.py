@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hetctl.config.settings import read_settings
-from hetctl.errors import HetctlError
+from hetctl.errors import HetctlError, UsageError
 from hetctl.launch.command import launch_command
 from hetctl.launch.rank_map import rank_map_of
 from hetctl.machine import Machine
@@ -109,3 +109,12 @@ def test_settings(file: Path, content: bytes) -> None:
         read_settings([file], CATALOGUE).default_map()
     except HetctlError as error:
         assert_one_sentence(error)
+
+
+@pytest.mark.parametrize("name", ["--trust-remote-code", "", "a\0b", "\ud800", "a\nb"])
+def test_no_plan_slips_an_option_or_what_is_no_argument_into_vllm_s_command(name: str) -> None:
+    with pytest.raises(UsageError, match=r"field model: .*folder or a hub id"):
+        Plan.parse(json.dumps(PLAN | {"model": name}), "plan.json")
+    ranks = [PLAN["ranks"][0] | {"device": name}, *PLAN["ranks"][1:]]
+    with pytest.raises(UsageError, match=r"field ranks\.0\.device: "):
+        Plan.parse(json.dumps(PLAN | {"ranks": ranks}), "plan.json")
