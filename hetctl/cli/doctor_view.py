@@ -34,7 +34,7 @@ def diagnosis_view(diagnosis: Diagnosis) -> RenderableType:
 
 
 def _table(findings: list[Finding], width: int) -> Table:
-    table = Table.grid(padding=(0, 1, 0, 1))
+    table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(width=4)
     table.add_column(width=width)
     table.add_column(overflow="fold")

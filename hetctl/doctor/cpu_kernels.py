@@ -37,7 +37,7 @@ def allocator(surroundings: Surroundings) -> Outcome:
     path = next((one for one in preload.preload_libraries() if "tcmalloc" in one), None)
     if path is None:
         return warned(
-            "not installed: CPU ranks wait for the locks of glibc's malloc",
+            "not installed; vLLM recommends it where it computes on CPUs",
             "Install libtcmalloc-minimal4 (Debian, Ubuntu) or gperftools-libs (Fedora, RHEL).",
         )
     return passed(f"{path}, preloaded in CPU ranks")
@@ -49,7 +49,7 @@ def openmp(surroundings: Surroundings) -> Outcome:
         return passed("Intel's, preloaded in CPU ranks")
     if "gomp" in libraries or "libomp" in libraries:
         return warned(
-            "only the one that torch carries; Intel's is often faster for the CPU kernels",
+            "only the one that torch carries; vLLM recommends Intel's on x86",
             "pip install intel-openmp (optional).",
         )
     return failed("none was found, not even torch's", "Install torch again: pip install torch.")
