@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from hetctl import __version__
-from hetctl.errors import HetctlError, UsageError
+from hetctl.errors import HetctlError, UsageError, printable
 
 Source = Literal["measured", "datasheet", "estimate"]
 
@@ -149,7 +149,7 @@ def _json_problem(error: Exception) -> str:
 def first_problem(error: ValidationError) -> str:
     """The first of pydantic's complaints, as one sentence."""
     problem = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in problem["loc"]) or "the document"
+    where = printable(".".join(str(part) for part in problem["loc"])) or "the document"
     more = error.error_count() - 1
     rest = f" ({more} more like it)" if more else ""
     return f"field {where}: {problem['msg']}, got {problem['input']!r:.80}{rest}."

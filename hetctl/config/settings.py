@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hetctl.config.option import Catalogue, Option
-from hetctl.errors import UsageError
+from hetctl.errors import UsageError, printable
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _unknown(
     nearest = get_close_matches(key.replace("_", "-"), allowed, n=1)
     hint = f" (did you mean {nearest[0]}?)" if nearest else ""
     return (
-        f"{file}: {place(command)}{key} is no {kind} of hetctl{hint}; allowed here: "
+        f"{file}: {place(command)}{printable(key)} is no {kind} of hetctl{hint}; allowed here: "
         f"{', '.join(allowed) or 'none'}."
     )
 
