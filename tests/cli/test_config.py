@@ -182,14 +182,11 @@ def test_a_broken_file_does_not_stand_in_the_way_of_help(folder: Path) -> None:
 
 
 def test_quiet_leaves_results_warnings_and_errors(folder: Path) -> None:
-    loud, quiet = run("model", "tiny", "a"), run("model", "tiny", "b", "--quiet")
-    assert loud.returncode == quiet.returncode == 0
     saved = folder / "m.json"
     assert "Saved to" in run("probe", "--save", str(saved)).stderr
     for quietly in (
         run("probe", "-q", "--save", str(saved)),
         run("-q", "probe", "--save", str(saved)),
-        run("probe", "--save", str(saved), HETCTL_QUIET="1"),
         run("probe", "--save", str(saved), HETCTL_PROBE_QUIET="1"),
     ):
         assert quietly.stderr == ""
@@ -236,7 +233,5 @@ COLOUR = b"\x1b[1;31m"
 
 def test_colours_are_for_terminals_and_off_with_no_color(folder: Path) -> None:
     assert COLOUR in on_terminal("plan", "./nothing")
-    assert b"\x1b[1;31m" not in on_terminal("plan", "./nothing", NO_COLOR="1")
     assert b"31m" not in on_terminal("plan", "./nothing", NO_COLOR="1")
     assert "\x1b" not in run("plan", "./nothing").stderr
-    assert "\x1b" not in run("probe").stdout
