@@ -66,7 +66,7 @@ def _tried(surroundings: Surroundings, name: str, call: Call) -> Outcome:
 
 def _refused(name: str, node: NumaNode, error: int, several: bool) -> Outcome:
     detail = f"{name} for node {node.id}: {os.strerror(error)}"
-    if error == errno.ENOSYS:
+    if error in (errno.ENOSYS, errno.EOPNOTSUPP):
         return warned(
             f"{detail}: the kernel knows no NUMA (gVisor, or built without)",
             "Run under a kernel with NUMA where the machine has several nodes.",
@@ -105,7 +105,7 @@ def _mbind(numbers: tuple[int, int, int], node: NumaNode) -> int:
         flags = _MPOL_F_NODE | _MPOL_F_ADDR
         error = error or _syscall(numbers[2], ctypes.addressof(lies_on), 0, 0, address, flags)
         del view
-    return error or (0 if lies_on.value == node.id else errno.EFAULT)
+    return error or (0 if lies_on.value == node.id else errno.EOPNOTSUPP)
 
 
 def _mask(node: int) -> "ctypes.Array[ctypes.c_ulong]":

@@ -45,6 +45,13 @@ def test_commands_end_with_the_code_of_the_page(
     assert "Traceback" not in done.stderr
 
 
+def test_an_error_that_quotes_a_name_does_not_command_the_terminal() -> None:
+    done = subprocess.run([*HETCTL, "plan", "./no\x1b[31m"], capture_output=True, text=True)
+    assert done.returncode == errors.EXIT_USAGE
+    assert "./no\\x1b[31m" in done.stderr
+    assert "\x1b" not in done.stderr
+
+
 def test_an_interrupted_command_ends_with_130(tmp_path: Path) -> None:
     # A plan that never comes: the command waits for it.
     plan = tmp_path / "plan.json"

@@ -53,6 +53,15 @@ def test_a_container_that_refuses_is_told_how_to_allow_it() -> None:
         assert "--cap-add SYS_NICE" in remedy
 
 
+def test_a_kernel_that_accepts_a_binding_and_ignores_it_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(numa, "_syscall", lambda *arguments: 0)
+    found = numa.mbind(surroundings())
+    assert found.status == "warn"
+    assert "the kernel knows no NUMA" in found.detail
+
+
 def test_a_node_that_is_not_there_is_refused_by_the_kernel() -> None:
     for check in (numa.set_mempolicy, numa.mbind):
         found = check(surroundings(nodes=[node(1000)]))
