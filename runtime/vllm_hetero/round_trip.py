@@ -113,13 +113,15 @@ def _shm_ends(group: Any, device: "torch.device", on_gpu: bool) -> "tuple[Sender
     from vllm_hetero.hops.shm import ShmReceiver, ShmSender, create_segment
 
     if group.rank == _CPU_RANK:
-        made = [create_segment(ROWS * HIDDEN * 2) for _ in range(2)]
-        group.send_object([name for name, _ in made], dst=0)
+        # A CPU rank sees no GPU itself.
         to_gpu = group.recv_object(src=0)
+        message_bytes = ROWS * HIDDEN * 2
+        made = [create_segment(message_bytes), create_segment(message_bytes, to_gpu)]
+        group.send_object([name for name, _ in made], dst=0)
         (_, incoming), (_, outgoing) = made
         return ShmSender(outgoing, device, to_gpu), ShmReceiver(incoming, device, ROWS)
-    outgoing, incoming = (attach(name) for name in group.recv_object(src=_CPU_RANK))
     group.send_object(on_gpu, dst=_CPU_RANK)
+    outgoing, incoming = (attach(name) for name in group.recv_object(src=_CPU_RANK))
     return ShmSender(outgoing, device), ShmReceiver(incoming, device, ROWS)
 
 
