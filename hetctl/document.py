@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from hetctl import __version__
-from hetctl.errors import HetctlError, UsageError
+from hetctl.errors import HetctlError, UsageError, printable
 
 Source = Literal["measured", "datasheet", "estimate"]
 
@@ -119,10 +119,9 @@ class Document(Frozen):
 
         try:
             data = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(
-                f"{origin} is not valid JSON (line {error.lineno}: {error.msg}); "
-                f"expected a {cls.KIND} file."
+                f"{origin} is not valid JSON ({_json_problem(error)}); expected a {cls.KIND} file."
             ) from error
         found = data.get("kind") if isinstance(data, dict) else None
         if found != cls.KIND:
@@ -138,10 +137,19 @@ class Document(Frozen):
             raise UsageError(f"{origin}: {first_problem(error)}") from error
 
 
+def _json_problem(error: Exception) -> str:
+    """What is wrong with a text that Python's parser refused."""
+    from json import JSONDecodeError
+
+    if isinstance(error, JSONDecodeError):
+        return f"line {error.lineno}: {error.msg}"
+    return "nested too deep" if isinstance(error, RecursionError) else "a number is too long"
+
+
 def first_problem(error: ValidationError) -> str:
     """The first of pydantic's complaints, as one sentence."""
     problem = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in problem["loc"]) or "the document"
+    where = printable(".".join(str(part) for part in problem["loc"])) or "the document"
     more = error.error_count() - 1
     rest = f" ({more} more like it)" if more else ""
     return f"field {where}: {problem['msg']}, got {problem['input']!r:.80}{rest}."

@@ -21,10 +21,22 @@ EXIT_NOT_ENOUGH_EVIDENCE = 3
 EXIT_INTERRUPTED = 130
 
 
+def printable(text: str) -> str:
+    """``text`` with its control characters and lone surrogates written as Python writes them.
+
+    Others' names must not command a terminal, and a sentence that quotes them stays one line.
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 class HetctlError(Exception):
     """An error that the user can act on."""
 
     exit_code = EXIT_FAILURE
+
+    def __init__(self, message: str) -> None:
+        # It may quote files and names from anywhere.
+        super().__init__("\n".join(map(printable, message.split("\n"))))
 
 
 class UsageError(HetctlError):

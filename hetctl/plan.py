@@ -1,8 +1,16 @@
 """Which device runs which layers: the document that ``hetctl plan`` writes."""
 
+import unicodedata
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 
 from hetctl.document import Document, Frozen, Source
 from hetctl.workload import Workload
@@ -31,6 +39,18 @@ cpu           on one CPU rank, or several as pipeline stages
 
 LAUNCHABLE: frozenset[Strategy] = frozenset({"gpu", "gpu-tp", "uva", "prefetch", "pipeline", "cpu"})
 """What ``hetctl serve`` can start; the others are shown for comparison and never chosen."""
+
+
+def _is_model(name: str) -> str:
+    """A plan may come from anybody, and the name becomes an argument of ``vllm serve``."""
+    unsafe = any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name)
+    if not name or name.startswith("-") or unsafe:
+        raise ValueError("a model is a folder or a hub id, without control characters")
+    return name
+
+
+ModelName = Annotated[str, AfterValidator(_is_model)]
+DeviceName = Annotated[str, Field(pattern=r"^(cpu|cuda:[0-9]+)$")]
 
 
 class UvaOffload(Frozen):
@@ -80,7 +100,7 @@ class RankPlan(Frozen):
     """One rank (one worker process): a pipeline stage, or one share of it."""
 
     rank: NonNegativeInt
-    device: str
+    device: DeviceName
     """``cuda:N`` (NVML index) or ``cpu``."""
     layers: tuple[NonNegativeInt, NonNegativeInt]
     """Half-open range of layers: first, one past the last."""
@@ -217,7 +237,7 @@ class Plan(Document):
     KIND: ClassVar[str] = "hetctl.plan"
     VERSION: ClassVar[int] = 2
 
-    model: str
+    model: ModelName
     """Folder or hub id."""
     model_parameters: PositiveInt
     dtype: Literal["float32", "float16", "bfloat16"]

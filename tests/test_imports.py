@@ -56,7 +56,8 @@ def test_the_planner_imports_data_types_only(file: Path) -> None:
     assert {name for name in ours if not name.startswith(tuple(allowed))} == set()
 
 
-COMMANDS = ("probe", "plan", "serve", "bench", "report", "gate", "model tiny", "kernels status")
+COMMANDS = ("probe", "doctor", "plan", "serve", "bench", "report", "gate", "config", "model tiny")
+COMMANDS += ("kernels status",)
 HELP = ("--help", "--version", *(f"{command} --help" for command in COMMANDS))
 
 

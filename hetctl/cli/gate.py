@@ -216,14 +216,14 @@ def _remember(
     from hetctl.bench.gate.history_plot import history_png
     from hetctl.bench.gate.history_view import history_view
     from hetctl.bench.gate.series import series_of
-    from hetctl.cli.console import err, out
+    from hetctl.cli.console import err, out, warn
     from hetctl.document import write_atomically
 
     if measured is not None:
         history.append(folder, history.entry_of(measured))
     found = history.read(folder)
     for problem in found.unreadable:
-        err.print(f"warning: {problem}", markup=False, soft_wrap=True)
+        warn(problem)
     if not found.entries:
         raise UsageError(f"{folder} holds no history yet; give the results to add to it.")
     for series in series_of(found.entries):

@@ -1,8 +1,14 @@
 """What a group of commands is made of, so that its help appears at once."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+import typer
 from typer.core import TyperGroup, TyperOption
+
+from hetctl.cli.command import Command, outside_values_named, with_variables
+
+CommandFunction = TypeVar("CommandFunction", bound=Callable[..., Any])
 
 
 class Group(TyperGroup):
@@ -17,4 +23,20 @@ class Group(TyperGroup):
         for param in params:
             if isinstance(param, TyperOption) and param.is_bool_flag and param.default is None:
                 param.default = False
-        return params
+        return with_variables(params, ctx)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        with outside_values_named(ctx):
+            return super().parse_args(ctx, args)
+
+
+class Commands(typer.Typer):
+    """Commands of hetctl: each takes settings from files and the environment."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(cls=Group, **settings)
+
+    def command(
+        self, name: str | None = None, **settings: Any
+    ) -> Callable[[CommandFunction], CommandFunction]:
+        return super().command(name, cls=Command, **settings)

@@ -5,15 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hetctl.cli.group import Group
+from hetctl.cli.group import Commands
 from hetctl.errors import HetctlError
 
 if TYPE_CHECKING:
     from vllm_hetero.kernels import KernelStatus
 
-app = typer.Typer(
+app = Commands(
     name="kernels",
-    cls=Group,
     help="Install or show vLLM's CPU kernels.",
     no_args_is_help=True,
 )

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from hetctl.cli.group import Group
+from hetctl.cli.group import Commands
 
-app = typer.Typer(name="model", cls=Group, help="Write the demo model.", no_args_is_help=True)
+app = Commands(name="model", help="Write the demo model.", no_args_is_help=True)
 
 
 @app.callback()

@@ -1,6 +1,5 @@
 """``hetctl serve``: run a plan as an OpenAI-compatible server."""
 
-import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -127,13 +126,14 @@ def serve(
 
 
 def _default_log(port: int) -> Path:
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
-    return state / "hetctl" / f"serve-{port}.log"
+    from hetctl.launch.state import state_folder
+
+    return state_folder() / f"serve-{port}.log"
 
 
 def _run(plan: "Plan", command: "LaunchCommand", log: Path, start_timeout: float) -> None:
     from hetctl.cli.activity import activity
-    from hetctl.cli.console import err, out
+    from hetctl.cli.console import err, out, warn
     from hetctl.cli.end_signals import EndRequested, EndSignals
     from hetctl.cli.plan_view import plan_view
     from hetctl.launch.port import require_free_port
@@ -143,10 +143,9 @@ def _run(plan: "Plan", command: "LaunchCommand", log: Path, start_timeout: float
     require_free_port(command.host, command.port)
     err.print(plan_view(plan))
     if command.host not in _LOOPBACK:
-        err.print(
-            f"[yellow]warning:[/] {command.host} can be reached by others, and vLLM asks nobody "
-            "for a key unless told so (-- --api-key KEY).",
-            soft_wrap=True,
+        warn(
+            f"{command.host} can be reached by others, and vLLM asks nobody for a key unless told "
+            "so (-- --api-key KEY)."
         )
     with activity() as say:
         prepare_runtime(plan, say)

@@ -24,6 +24,13 @@ class Files:
         except OSError:
             return None
 
+    def binary(self, path: str) -> bytes | None:
+        """The file's bytes."""
+        try:
+            return self._at(path).read_bytes()
+        except OSError:
+            return None
+
     def integer(self, path: str) -> int | None:
         """The file's text as a decimal number."""
         try:

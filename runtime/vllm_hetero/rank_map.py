@@ -94,7 +94,8 @@ class RankMap:
         """
         try:
             data = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
+            # Not only JSONDecodeError: a number may be too long, or the nesting too deep.
             raise RankMapError(f"the rank map is not valid JSON: {error}") from error
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
             found = data.get("schema") if isinstance(data, dict) else type(data).__name__

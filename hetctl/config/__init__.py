@@ -1,0 +1,1 @@
+"""Settings of every option: from ``hetctl.toml`` files, beside the environment."""

@@ -1,0 +1,18 @@
+"""For every test: hetctl as it is for somebody who has set nothing."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_the_developer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The developer's own settings file and variables must not decide what is tested."""
+    folder = tmp_path_factory.mktemp("config")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(folder))
+        for name in [name for name in os.environ if name.startswith("HETCTL_")]:
+            patch.delenv(name)
+        yield folder
