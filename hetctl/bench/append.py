@@ -23,12 +23,7 @@ def with_more_runs(before: Results, more: Results, source: str) -> Results:
             f"{source} holds a failed run ({failure.configuration}, run {failure.repeat}), so no "
             "runs are added to it; start a new folder."
         )
-    found = list(_changes(before, more, source))
-    if found:
-        raise UsageError(
-            f"Runs can be added to {source} only under the same circumstances, but "
-            f"{'; '.join(found)}."
-        )
+    refuse_changes(before, more, source)
     return before.model_copy(
         update={
             # Their port is free now; that of the earlier runs need not be.
@@ -38,6 +33,15 @@ def with_more_runs(before: Results, more: Results, source: str) -> Results:
             "interrupted": False,
         }
     )
+
+
+def refuse_changes(before: Results, more: Results, source: str) -> None:
+    """Raise UsageError, naming each difference, unless ``more`` measures what ``before`` did."""
+    if found := list(_changes(before, more, source)):
+        raise UsageError(
+            f"Runs can be added to {source} only under the same circumstances, but "
+            f"{'; '.join(found)}."
+        )
 
 
 def _changes(before: Results, more: Results, source: str) -> Iterator[str]:
@@ -59,6 +63,8 @@ def _described(results: Results) -> str:
 
 
 def _description(configuration: Configuration) -> str:
+    if configuration.outside is not None:
+        return f"{configuration.name} ({configuration.outside.url or configuration.outside.file})"
     if configuration.plan is None:
         return configuration.name
     split = "+".join(map(str, configuration.plan.split))

@@ -9,11 +9,13 @@ _DISTRIBUTIONS = ("ttft", "tpot", "itl", "e2el")
 _COUNTS = tuple(
     name for name in Measurement.model_fields if name not in {*_DISTRIBUTIONS, "errors"}
 )
-_RUN_FIELDS = ("configuration", "repeat", "started", "server_start_s")
+_RUN_FIELDS = ("configuration", "repeat", "point", "started", "server_start_s")
+_LOAD_FIELDS = ("workload", "max_concurrency", "request_rate", "num_prompts")
 COLUMNS = (
     "model",
     "role",
     *_RUN_FIELDS,
+    *_LOAD_FIELDS,
     *_COUNTS,
     *(f"{name}_{part}" for name in _DISTRIBUTIONS for part in Distribution.model_fields),
 )
@@ -36,6 +38,7 @@ def _row(results: Results, run: Run) -> dict[str, object]:
     }
     row |= {name: getattr(run, name) for name in _RUN_FIELDS}
     row["started"] = run.started.isoformat()
+    row |= {name: getattr(results.load_at(run.point), name) for name in _LOAD_FIELDS}
     row |= {name: getattr(measured, name) for name in _COUNTS}
     for name in _DISTRIBUTIONS:
         latency: Distribution = getattr(measured, name)

@@ -1,9 +1,11 @@
 """What a reader must know before believing the figures."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
 from hetctl.bench.results import Results, Run
+from hetctl.bench.schedule import to_come
 
 # With fewer requests the 99th percentile is, to the eye, the slowest one.
 _REQUESTS_FOR_P99 = 100
@@ -22,12 +24,12 @@ def findings(results: Results) -> tuple[Finding, ...]:
     warnings = (
         *_interruption(results),
         *(
-            f"{failure.configuration} failed in repeat {failure.repeat} ({failure.phase}) and "
-            f"was not tried again: {failure.reason}"
+            f"{failure.configuration} failed{f' at {failure.point}' if failure.point else ''} in "
+            f"repeat {failure.repeat} ({failure.phase}) and was not tried again: {failure.reason}"
             for failure in results.failed
         ),
         *_failed_requests(results),
-        *_different_tokens(results),
+        *(text for load in results.loads for text in _different_tokens(results, load.point)),
         *_short_outputs(results),
     )
     notes = (*_repeats(results), *_tail(results))
@@ -40,7 +42,7 @@ def findings(results: Results) -> tuple[Finding, ...]:
 def _interruption(results: Results) -> list[str]:
     if not results.interrupted:
         return []
-    planned = len(results.configurations) * results.repeats
+    planned = len(results.runs) + len(results.failed) + len(to_come(results))
     return [
         f"Interrupted after {len(results.runs)} of {planned} runs; what was measured until then "
         "is shown."
@@ -58,9 +60,10 @@ def _failed_requests(results: Results) -> list[str]:
     ]
 
 
-def _different_tokens(results: Results) -> list[str]:
+def _different_tokens(results: Results, point: str) -> list[str]:
     """The same requests must mean the same tokens. Runs with failures are flagged already."""
-    whole = [run for run in results.runs if not run.measurement.failed]
+    runs = results.at(point).runs
+    whole = [run for run in runs if not run.measurement.failed]
     sentences = []
     for what in ("input", "output"):
         totals = {_label(run): getattr(run.measurement, f"{what}_tokens") for run in whole}
@@ -71,19 +74,17 @@ def _different_tokens(results: Results) -> list[str]:
 
 
 def _short_outputs(results: Results) -> list[str]:
-    load = results.offered_load
     return [
-        f"{_label(run)} generated {run.measurement.output_tokens:,} tokens, not the "
-        f"{run.measurement.completed * load.output_len:,} that were asked for."
+        f"{_label(run)} generated {run.measurement.output_tokens:,} tokens, not the {asked:,} that "
+        "were asked for."
         for run in results.runs
-        if run.measurement.output_tokens != run.measurement.completed * load.output_len
+        if (asked := run.measurement.completed * results.load_at(run.point).output_len)
+        != run.measurement.output_tokens
     ]
 
 
 def _repeats(results: Results) -> list[str]:
-    counts = {run.configuration: 0 for run in results.runs}
-    for run in results.runs:
-        counts[run.configuration] += 1
+    counts = Counter((run.configuration, run.point) for run in results.runs)
     if not counts:
         return []
     if max(counts.values()) == 1:
@@ -100,7 +101,7 @@ def _repeats(results: Results) -> list[str]:
 
 
 def _tail(results: Results) -> list[str]:
-    count = results.offered_load.num_prompts
+    count = min(load.num_prompts for load in results.loads)
     if count >= _REQUESTS_FOR_P99:
         return []
     return [

@@ -75,7 +75,7 @@ def _configurations(results: Results) -> Iterable[str]:
     yield "\n".join(lines)
     # A paragraph of its own: right after a list, indented text would belong to its last item.
     yield "Commands, in this order:"
-    commands = (shlex.join(c.command.argv) for c in results.configurations)
+    commands = (shlex.join(c.command.argv) for c in results.configurations if c.command)
     # Indented code holds any text; a fence could be closed by three backticks in it.
     yield "\n".join(f"    {command}".replace("\n", " ") for command in commands)
 

@@ -6,9 +6,8 @@ from hetctl.bench.csv import to_csv
 from hetctl.bench.html import to_html
 from hetctl.bench.markdown import to_markdown
 from hetctl.bench.results import Results
+from hetctl.bench.saturation import busiest_point
 from hetctl.document import write_atomically
-
-_RENDERERS = {"results.csv": to_csv, "results.md": to_markdown, "report.html": to_html}
 
 
 def write_reports(results: Results, folder: Path) -> tuple[Path, ...]:
@@ -17,6 +16,9 @@ def write_reports(results: Results, folder: Path) -> tuple[Path, ...]:
     Raises:
         HetctlError: a file cannot be written.
     """
-    for name, render in _RENDERERS.items():
-        write_atomically(folder / name, render(results))
-    return tuple(folder / name for name in _RENDERERS)
+    write_atomically(folder / "results.csv", to_csv(results))
+    # These compare configurations under one load; of a sweep, where it reached its most.
+    at_one = results.at(busiest_point(results))
+    write_atomically(folder / "results.md", to_markdown(at_one))
+    write_atomically(folder / "report.html", to_html(at_one))
+    return tuple(folder / name for name in ("results.csv", "results.md", "report.html"))

@@ -55,11 +55,19 @@ def outcome_of(speedup: float) -> Literal["win", "loss", "even"]:
 
 def describe_load(load: Load) -> str:
     """``32 requests of 512 + 128 tokens, 8 at a time``."""
-    rate = "" if load.request_rate is None else f", {load.request_rate:g} per second"
+    about = "about " if load.dataset == "custom" else ""
+    shared = f" ({load.prefix_len} shared)" if load.prefix_len else ""
     return (
-        f"{load.num_prompts} requests of {load.input_len} + {load.output_len} tokens, "
-        f"{load.max_concurrency} at a time{rate}"
+        f"{load.num_prompts} requests of {about}{load.input_len}{shared} + {load.output_len} "
+        f"tokens, {describe_point(load)}"
     )
+
+
+def describe_point(load: Load) -> str:
+    """``8 at a time``, ``2.5 per second``, or both."""
+    cap = f"{load.max_concurrency} at a time" if load.max_concurrency else ""
+    rate = f"{load.request_rate:g} per second" if load.request_rate else ""
+    return ", ".join(part for part in (cap, rate) if part) or "all at once"
 
 
 def _sentence(load: Load) -> str:

@@ -161,8 +161,13 @@ def _prepare(
         machine=inputs.machine,
         configurations=configurations,
         skipped=tuple(entry for entry in others if isinstance(entry, Skipped)),
-        server_factory=Server,
+        server_factory=lambda configuration, log: Server(_command(configuration), log),
     )
+
+
+def _command(configuration: "Configuration") -> "LaunchCommand":
+    assert configuration.command is not None
+    return configuration.command
 
 
 def _plan_baseline(inputs: options.PlanInputs, kind: "Baseline") -> "Plan":
@@ -219,7 +224,7 @@ def measure(
     blank = Results(
         model=model,
         environment=describe_environment(prepared.machine, Path.cwd()),
-        offered_load=load,
+        loads=(load,),
         repeats=repeats,
         configurations=prepared.configurations,
         skipped=prepared.skipped,
@@ -229,8 +234,8 @@ def measure(
         blank = with_more_runs(Results.load(path), blank, str(folder))
     signals = EndSignals()
 
-    def server(command: "LaunchCommand", log: Path) -> "Server":
-        return _WaitedFor(prepared.server_factory(command, log), signals)
+    def server(configuration: "Configuration", log: Path) -> "Server":
+        return _WaitedFor(prepared.server_factory(configuration, log), signals)
 
     def load_it(*args: Any) -> "Measurement":
         with signals.waiting():
@@ -249,11 +254,15 @@ def measure(
 def show(results: "Results", folder: Path) -> None:
     """Write the reports into the folder and print the comparison."""
     from hetctl.bench.report import write_reports
+    from hetctl.bench.saturation import busiest_point
+    from hetctl.bench.sweep_table import sweep_table
     from hetctl.bench.table import comparison_report
     from hetctl.cli.console import err, out
 
     paths = write_reports(results, folder)
-    out.print(comparison_report(results, out))
+    if len(results.loads) > 1:
+        out.print(sweep_table(results, ascii_only=out.options.ascii_only))
+    out.print(comparison_report(results.at(busiest_point(results)), out))
     err.print("Wrote " + ", ".join(map(str, paths)), markup=False, soft_wrap=True)
 
 
@@ -274,6 +283,9 @@ class _WaitedFor:
     def wait_ready(self, timeout_s: float, on_progress: Callable[[str], None]) -> None:
         with self._signals.waiting():
             self._server.wait_ready(timeout_s, on_progress)
+
+    def require_alive(self) -> None:
+        self._server.require_alive()
 
     def stop(self) -> None:
         self._server.stop()

@@ -118,16 +118,20 @@ def measurement(tokens_per_s: float = 100.0, ttft_s: float = 0.5, **changes: obj
     return Measurement.model_validate(figures | changes)
 
 
-def run(name: str, repeat: int = 1, measured: Measurement | None = None) -> Run:
+POINT = Load().point
+
+
+def run(name: str, repeat: int = 1, measured: Measurement | None = None, point: str = POINT) -> Run:
     return Run(
         configuration=name,
         repeat=repeat,
+        point=point,
         started=STARTED,
         server_start_s=42.0,
         measurement=measured or measurement(),
         server_log=f"logs/{name}-{repeat}-server.log",
-        load_log=f"logs/{name}-{repeat}-load.log",
-        raw_result=f"raw/{name}-{repeat}.json",
+        load_log=f"logs/{name}-{point}-{repeat}-load.log",
+        raw_result=f"raw/{name}-{point}-{repeat}.json",
     )
 
 
@@ -167,7 +171,7 @@ def blank(*configurations: Configuration, **changes: object) -> Results:
             argv=("hetctl", "bench", MODEL, "--compare"),
             started=STARTED,
         ),
-        "offered_load": Load(),
+        "loads": (Load(),),
         "repeats": 1,
         "configurations": configurations or (HYBRID, CPU, PREFETCH),
     }

@@ -43,7 +43,7 @@ def test_failed_requests_are_flagged_once_not_as_different_work() -> None:
 
 def test_failed_configurations_and_interruption_are_flagged() -> None:
     failure = FailedRun(
-        configuration="cpu", repeat=1, phase="server", reason="out of memory", log="x"
+        configuration="cpu", repeat=1, point=None, phase="server", reason="out of memory", log="x"
     )
     found = warnings(
         sample.results(runs=(sample.run("hybrid"),), failed=(failure,), interrupted=True)
@@ -63,5 +63,5 @@ def test_a_single_repeat_says_that_there_is_no_interval() -> None:
 
 def test_few_requests_make_p99_the_slowest_one() -> None:
     assert any("p99" in note for note in notes(sample.results()))
-    many = sample.results(offered_load=Load(num_prompts=100))
+    many = sample.results(loads=(Load(num_prompts=100),))
     assert not any("p99" in note for note in notes(many))

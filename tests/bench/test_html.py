@@ -80,7 +80,11 @@ def test_names_and_messages_cannot_bring_markup() -> None:
         model=evil,
         runs=(sample.run("hybrid", 1, sample.measurement(errors=(evil,), failed=1)),),
         skipped=(Skipped(name="gpu", title=evil, reason=evil),),
-        failed=(FailedRun(configuration="cpu", repeat=1, phase="load", reason=evil, log=evil),),
+        failed=(
+            FailedRun(
+                configuration="cpu", repeat=1, point=None, phase="load", reason=evil, log=evil
+            ),
+        ),
     )
     html = to_html(results)
     assert "<script" not in html
@@ -137,7 +141,7 @@ def test_a_prediction_for_another_load_says_so() -> None:
 
     other = sample.results().offered_load.model_copy(update={"input_len": 2048})
     assert "made for another load" not in page(sample.results())
-    assert "made for another load" in page(sample.results(offered_load=other))
+    assert "made for another load" in page(sample.results(loads=(other,)))
 
 
 def test_results_without_a_run_can_still_be_shown() -> None:

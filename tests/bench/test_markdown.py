@@ -29,7 +29,9 @@ def test_markup_in_names_and_messages_stays_text() -> None:
             model="a|b<script>*x*",
             skipped=(Skipped(name="gpu", title="GPU", reason="no\n\n# room | at all"),),
             failed=(
-                FailedRun(configuration="cpu", repeat=2, phase="load", reason="<b>|", log="l"),
+                FailedRun(
+                    configuration="cpu", repeat=2, point=None, phase="load", reason="<b>|", log="l"
+                ),
             ),
         )
     )

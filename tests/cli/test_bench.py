@@ -14,6 +14,7 @@ from hetctl.bench import load
 from hetctl.bench.compare import RESULTS_FILE
 from hetctl.bench.events import Advanced, Failed, Measured
 from hetctl.bench.results import FailedRun, Measurement, Results
+from hetctl.bench.schedule import to_come
 from hetctl.cli.app import app
 from hetctl.cli.bench_progress import BenchProgress
 from hetctl.errors import EXIT_INTERRUPTED, UsageError
@@ -201,9 +202,12 @@ def test_report_refuses_results_without_runs(tmp_path: Path) -> None:
     assert "no runs" in str(error)
 
 
+TWO = sample.blank(sample.HYBRID, sample.CPU)
+
+
 def progress_output(terminal: bool, script: Callable[[BenchProgress], None]) -> str:
     console = Console(file=io.StringIO(), force_terminal=terminal, width=100)
-    with BenchProgress(sample.blank(sample.HYBRID, sample.CPU), console) as progress:
+    with BenchProgress(TWO, console) as progress:
         script(progress)
         progress._bars.refresh()
     assert isinstance(console.file, io.StringIO)
@@ -213,13 +217,15 @@ def progress_output(terminal: bool, script: Callable[[BenchProgress], None]) -> 
 def one_run(progress: BenchProgress) -> None:
     progress(Advanced("hybrid", 1, "server"))
     progress(Advanced("hybrid", 1, "server", detail="loading weights"))
-    progress(Advanced("hybrid", 1, "load", 3, 9))
-    progress(Advanced("hybrid", 1, "load", 4, 9))
+    progress(Advanced("hybrid", 1, "load", 3, 9, point="c8"))
+    progress(Advanced("hybrid", 1, "load", 4, 9, point="c8"))
     measurement: Measurement = sample.measurement(123)
-    progress(Measured(sample.run("hybrid", 1, measurement)))
-    failure = FailedRun(configuration="cpu", repeat=1, phase="server", reason="no [room]", log="x")
+    progress(Measured(sample.run("hybrid", 1, measurement), to_come(TWO)[1:]))
+    failure = FailedRun(
+        configuration="cpu", repeat=1, point=None, phase="server", reason="no [room]", log="x"
+    )
     progress(Advanced("cpu", 1, "server"))
-    progress(Failed(failure))
+    progress(Failed(failure, ()))
 
 
 def test_a_ci_log_has_a_line_per_phase_and_run_not_per_request() -> None:

@@ -43,7 +43,12 @@ def with_plan(**changes: object) -> Measured:
 
 
 FAILED = FailedRun(
-    configuration="hybrid", repeat=5, phase="server", reason="out of memory", log="logs/x"
+    configuration="hybrid",
+    repeat=5,
+    point=None,
+    phase="server",
+    reason="out of memory",
+    log="logs/x",
 )
 
 CASES: dict[str, tuple[Measured, Aspect, str]] = {
@@ -69,17 +74,17 @@ CASES: dict[str, tuple[Measured, Aspect, str]] = {
     ),
     "dtype": (with_plan(dtype="float16"), "model", "dtype is bfloat16 in BASE and float16"),
     "workload": (
-        noisy.measured(offered_load=Load(max_concurrency=16)),
+        noisy.measured(loads=(Load(max_concurrency=16),)),
         "workload",
         "max_concurrency is 8 in BASE and 16 in CURRENT",
     ),
     "warm-ups": (
-        noisy.measured(offered_load=Load(num_warmups=0)),
+        noisy.measured(loads=(Load(num_warmups=0),)),
         "workload",
         "num_warmups is 2 in BASE and 0 in CURRENT",
     ),
     "seed": (
-        noisy.measured(offered_load=Load(seed=7)),
+        noisy.measured(loads=(Load(seed=7),)),
         "seed",
         "seed is 0 in BASE and 7 in CURRENT",
     ),
@@ -119,7 +124,7 @@ def test_failures_of_other_configurations_do_not_matter() -> None:
 
 
 def test_the_refusal_lists_all_and_says_how_to_allow_them() -> None:
-    current = noisy.measured(model="org/other", offered_load=Load(seed=7))
+    current = noisy.measured(model="org/other", loads=(Load(seed=7),))
     found = differences(noisy.measured(), current)
     with pytest.raises(UsageError) as raised:
         refuse(found, {"hardware"})
