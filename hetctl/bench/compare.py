@@ -10,6 +10,7 @@ from pathlib import Path
 from hetctl.bench.events import Advanced, Failed, Measured, OnEvent
 from hetctl.bench.load import LoadTarget, run_load
 from hetctl.bench.load_progress import LoadProgress
+from hetctl.bench.requests import requests_file
 from hetctl.bench.results import (
     Configuration,
     FailedPhase,
@@ -163,7 +164,7 @@ class _Comparison:
         try:
             measurement = self._run_load(
                 load,
-                self._target(session, load_log, raw),
+                self._target(session, load, load_log, raw),
                 lambda at: self._on_event(
                     Advanced(name, repeat, at.phase, at.done, at.total, point=load.point)
                 ),
@@ -188,13 +189,14 @@ class _Comparison:
         self._on_event(Measured(run, to_come(self.results)))
         return True
 
-    def _target(self, session: _Session, load_log: str, raw: str) -> LoadTarget:
+    def _target(self, session: _Session, load: Load, load_log: str, raw: str) -> LoadTarget:
         return LoadTarget(
             base_url=session.server.base_url,
             served_name=session.configuration.model_name,
             tokenizer=self.results.model,
             result_file=self._out_dir / raw,
             log_file=self._out_dir / load_log,
+            requests_file=requests_file(load, self.results.model, self._out_dir),
         )
 
     def _died_or_failed(

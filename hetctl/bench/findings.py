@@ -4,8 +4,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
-from hetctl.bench.results import Results, Run
-from hetctl.bench.schedule import to_come
+from hetctl.bench.results import Load, Results, Run
+from hetctl.bench.schedule import offered, to_come
+from hetctl.bench.workloads import asked_output_tokens
 
 # With fewer requests the 99th percentile is, to the eye, the slowest one.
 _REQUESTS_FOR_P99 = 100
@@ -62,15 +63,25 @@ def _failed_requests(results: Results) -> list[str]:
 
 def _different_tokens(results: Results, point: str) -> list[str]:
     """The same requests must mean the same tokens. Runs with failures are flagged already."""
-    runs = results.at(point).runs
-    whole = [run for run in runs if not run.measurement.failed]
     sentences = []
-    for what in ("input", "output"):
-        totals = {_label(run): getattr(run.measurement, f"{what}_tokens") for run in whole}
-        if len(set(totals.values())) > 1:
-            each = ", ".join(f"{label}: {total:,}" for label, total in totals.items())
-            sentences.append(f"The {what} tokens differ, so the work was not the same ({each}).")
+    for same in _sent_alike(results, point):
+        for what in ("input", "output"):
+            totals = {_label(run): getattr(run.measurement, f"{what}_tokens") for run in same}
+            if len(set(totals.values())) > 1:
+                each = ", ".join(f"{label}: {total:,}" for label, total in totals.items())
+                sentences.append(
+                    f"The {what} tokens differ, so the work was not the same ({each})."
+                )
     return sentences
+
+
+def _sent_alike(results: Results, point: str) -> list[list[Run]]:
+    """Whole runs of a point, put together by the requests that they were sent."""
+    alike: dict[Load, list[Run]] = {}
+    for run in results.at(point).runs:
+        if not run.measurement.failed:
+            alike.setdefault(offered(results, point, run.repeat), []).append(run)
+    return list(alike.values())
 
 
 def _short_outputs(results: Results) -> list[str]:
@@ -78,7 +89,8 @@ def _short_outputs(results: Results) -> list[str]:
         f"{_label(run)} generated {run.measurement.output_tokens:,} tokens, not the {asked:,} that "
         "were asked for."
         for run in results.runs
-        if (asked := run.measurement.completed * results.load_at(run.point).output_len)
+        if not run.measurement.failed
+        and (asked := asked_output_tokens(offered(results, run.point, run.repeat)))
         != run.measurement.output_tokens
     ]
 

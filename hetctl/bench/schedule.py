@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from hetctl.bench.results import Configuration, Load, Results
 from hetctl.bench.saturation import loads_for
 
+_SEEDS_PER_REPEAT = 1000
+"""More than there are points, which count their seeds up by one."""
+
 
 @dataclass(frozen=True)
 class Coming:
@@ -25,7 +28,7 @@ def to_come(results: Results) -> tuple[Coming, ...]:
     there = {(run.repeat, run.configuration, run.point) for run in results.runs}
     given_up = {(failure.configuration, failure.point) for failure in results.failed}
     return tuple(
-        Coming(repeat, configuration, load)
+        Coming(repeat, configuration, offered(results, load.point, repeat))
         for repeat in range(1, results.repeats + 1)
         for configuration in results.configurations
         if (configuration.name, None) not in given_up and not _imported(configuration)
@@ -33,6 +36,20 @@ def to_come(results: Results) -> tuple[Coming, ...]:
         if (repeat, configuration.name, load.point) not in there
         and (configuration.name, load.point) not in given_up
     )
+
+
+def offered(results: Results, point: str, repeat: int) -> Load:
+    """The load of a point as a repeat sends it: each gets prompts of its own where an engine
+    from outside takes part, because that one is not restarted and may remember the earlier.
+    """
+    load = results.load_at(point)
+    if repeat == 1 or not any(_outlives_repeats(one) for one in results.configurations):
+        return load
+    return load.model_copy(update={"seed": load.seed + (repeat - 1) * _SEEDS_PER_REPEAT})
+
+
+def _outlives_repeats(configuration: Configuration) -> bool:
+    return configuration.outside is not None and configuration.outside.url is not None
 
 
 def _imported(configuration: Configuration) -> bool:

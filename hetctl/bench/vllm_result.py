@@ -39,6 +39,7 @@ def read_measurement(path: Path) -> Measurement:
             input_tokens=data["total_input_tokens"],
             output_tokens=data["total_output_tokens"],
             request_throughput=data["request_throughput"],
+            request_goodput=data.get("request_goodput"),
             output_throughput=data["output_throughput"],
             total_token_throughput=data["total_token_throughput"],
             **{name: _distribution(data, name) for name in PERCENTILE_METRICS},

@@ -1,6 +1,6 @@
 """``hetctl bench``: measure a plan, and what it must beat, under one load."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hetctl.cli import bench_load as load_options
 from hetctl.cli import plan_options as options
 from hetctl.cli.vllm_args import ModelAndVllmArgs, model_and_vllm_args
-from hetctl.errors import EXIT_INTERRUPTED, UsageError
+from hetctl.errors import EXIT_INTERRUPTED, DoesNotFitError, HetctlError, UsageError
 
 if TYPE_CHECKING:
     from hetctl.bench.baselines import Baseline
@@ -23,9 +24,20 @@ if TYPE_CHECKING:
     from hetctl.machine import Machine
     from hetctl.plan import Plan
 
-_PROMPTS_PER_SLOT = 4
-"""Default number of prompts for each concurrent request: enough turns to reach a steady
-state, few enough for a CPU rank to finish."""
+_NO_PREFIX_CACHE = ("--no-enable-prefix-caching",)
+"""The warm-ups repeat the first prompt, which the prefix cache would then answer. Other random
+prompts share nothing, so no configuration loses by it."""
+
+_STRATEGIES = {
+    "gpu+uva": ("uva",),
+    "gpu+prefetch": ("prefetch",),
+    "pipeline": ("pipeline",),
+    "tensor": ("gpu-tp", "mixed-tp", "cpu-tp"),
+}
+"""The planner's names of what a baseline is, the first that can be."""
+
+_REPEATS = 3
+"""Of a comparison, unless told otherwise: the fewest that give a useful confidence interval."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +50,29 @@ class Prepared:
     server_factory: "ServerFactory"
 
 
+@dataclass(frozen=True)
+class Asked:
+    """How often what is sent."""
+
+    loads: "tuple[Load, ...]"
+    repeats: int
+    stop_when_flat: bool = False
+
+
 def bench(
     arguments: ModelAndVllmArgs = None,
     compare: Annotated[
         bool, typer.Option("--compare", help="Measure the baselines that can run here, too.")
     ] = False,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            "--baseline",
+            metavar="NAME,NAME,...",
+            help="Measure these baselines, too: gpu, gpu+uva, gpu+prefetch, cpu, pipeline, tensor "
+            "or auto.",
+        ),
+    ] = None,
     split: options.Split = "auto",
     strategy: options.Strategy = "auto",
     devices: options.Devices = None,
@@ -52,51 +82,77 @@ def bench(
     objective: options.Objective = "throughput",
     ttft: options.Ttft = None,
     tpot: options.Tpot = None,
+    e2el: load_options.E2el = None,
     max_model_len: options.MaxModelLen = None,
-    concurrency: options.Concurrency = options.DEFAULT_CONCURRENCY,
-    input_len: options.InputLen = options.DEFAULT_INPUT_LEN,
-    output_len: options.OutputLen = options.DEFAULT_OUTPUT_LEN,
-    num_prompts: Annotated[
+    workload: load_options.WorkloadName = "random",
+    concurrency: load_options.Concurrencies = None,
+    request_rate: load_options.RequestRates = None,
+    burstiness: load_options.Burstiness = 1.0,
+    input_len: load_options.InputLen = None,
+    output_len: load_options.OutputLen = None,
+    num_prompts: load_options.NumPrompts = None,
+    warmups: load_options.Warmups = 2,
+    seed: load_options.Seed = 0,
+    full_sweep: Annotated[
+        bool,
+        typer.Option(
+            "--full-sweep",
+            help="Measure every point of a sweep, also where two in a row brought less than 5% "
+            "more throughput.",
+        ),
+    ] = False,
+    repeats: Annotated[
         int | None,
-        typer.Option(min=1, help=f"Requests per run [default: {_PROMPTS_PER_SLOT}x concurrency]."),
+        typer.Option(
+            "--repeats",
+            min=1,
+            metavar="N",
+            help=f"Runs of each configuration [default: 1, and {_REPEATS} of a comparison].",
+        ),
     ] = None,
-    request_rate: Annotated[
-        float | None,
-        typer.Option(help="Requests per second; without it, as fast as they are answered."),
-    ] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Runs of each configuration.")] = 1,
-    warmups: Annotated[int, typer.Option(min=0, help="Requests before the clock starts.")] = 2,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the random prompts.")] = 0,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the results [default: hetctl-bench-TIME].")
+        Path | None,
+        typer.Option("--out", help="Folder for the results [default: hetctl-bench-TIME]."),
     ] = None,
     append: Annotated[
         bool,
         typer.Option("--append", help="Add the runs to the results that --out holds, if any."),
     ] = False,
     ready_timeout: Annotated[
-        float, typer.Option(min=1, help="Seconds that a server may take to start.")
+        float,
+        typer.Option("--ready-timeout", min=1, help="Seconds that a server may take to start."),
     ] = 1800,
     load_timeout: Annotated[
-        float, typer.Option(min=1, help="Seconds that one load may take.")
+        float, typer.Option("--load-timeout", min=1, help="Seconds that one load may take.")
     ] = 7200,
 ) -> None:
-    """Measure a model as hetctl plans it; with --compare, against the baselines."""
+    """Measure a model as hetctl plans it; with --compare, against the baselines.
+
+    A sweep, such as --concurrency 1,2,4,8,16, measures all of its loads on each server that is
+    started, and finds where the throughput ends to grow.
+    """
+    from hetctl.bench.baselines import BASELINES, parse_baselines
     from hetctl.bench.compare import TimeLimits
-    from hetctl.bench.results import Load
+    from hetctl.model.config import read_model_spec
 
     model, vllm_args = model_and_vllm_args(arguments)
-    if request_rate is not None and not 0 < request_rate < float("inf"):
-        raise UsageError(f"--request-rate must be a positive number, not {request_rate:g}.")
-    load = Load(
+    by_hand = (split, strategy, devices, cpu_ranks) != ("auto", "auto", None, None)
+    all_kinds = [kind for kind in BASELINES if by_hand or kind != "auto"]
+    kinds = parse_baselines(baseline) if baseline else all_kinds if compare else ()
+    kind_of_load, loads = load_options.LoadOptions(
+        workload=workload,
+        concurrency=concurrency,
+        request_rate=request_rate,
+        burstiness=burstiness,
         input_len=input_len,
         output_len=output_len,
-        num_prompts=num_prompts or _PROMPTS_PER_SLOT * concurrency,
-        max_concurrency=concurrency,
-        request_rate=request_rate,
+        num_prompts=num_prompts,
+        warmups=warmups,
         seed=seed,
-        num_warmups=warmups,
-    )
+        ttft=ttft,
+        tpot=tpot,
+        e2el=e2el,
+    ).loads()
     folder = out or Path(f"hetctl-bench-{datetime.now():%Y%m%d-%H%M%S}")
     if append and out is None:
         raise UsageError("--append needs --out, the folder that the runs are added to.")
@@ -113,23 +169,21 @@ def bench(
         cpu_ranks=cpu_ranks,
         gpu_memory=gpu_memory,
         dtype=dtype,
-        max_model_len=max_model_len or _context_for(input_len, output_len),
-        concurrency=concurrency,
-        input_len=input_len,
-        output_len=output_len,
+        max_model_len=load_options.context_for(loads, read_model_spec(model, dtype), max_model_len),
+        # One server runs all points, so it is planned for the heaviest.
+        concurrency=max(load.max_concurrency or 0 for load in loads)
+        or load_options.DEFAULT_CONCURRENCY,
+        input_len=kind_of_load.input_len,
+        output_len=kind_of_load.output_len,
     )
-    prepared = _prepare(inputs, compare, tuple(vllm_args))
-    measure(model, load, prepared, repeats, folder, TimeLimits(ready_timeout, load_timeout))
-
-
-def _context_for(input_len: int, output_len: int) -> int:
-    """Room for the load's requests. The generator makes text of random tokens, and a
-    tokenizer may cut the same text into some tokens more."""
-    return input_len + output_len + max(64, input_len // 8)
+    prefix_cache = () if kind_of_load.reuses_prefixes else _NO_PREFIX_CACHE
+    prepared = _prepare(inputs, kinds, (*prefix_cache, *vllm_args))
+    asked = Asked(loads, repeats or (_REPEATS if kinds else 1), stop_when_flat=not full_sweep)
+    measure(model, asked, prepared, folder, TimeLimits(ready_timeout, load_timeout))
 
 
 def _prepare(
-    inputs: options.PlanInputs, compare: bool, vllm_args: tuple[str, ...] = ()
+    inputs: options.PlanInputs, kinds: "Sequence[Baseline]", server_args: tuple[str, ...] = ()
 ) -> Prepared:
     """Plan the model and, to compare, the baselines; make ready what servers need."""
     from hetctl.bench.baselines import Planning, baselines, plan_configuration
@@ -143,12 +197,10 @@ def _prepare(
     host, port = "127.0.0.1", free_port()
     planning = Planning(
         plan_baseline=partial(_plan_baseline, inputs),
-        command=lambda plan, args: launch_command(
-            plan, host=host, port=port, extra_args=(*args, *vllm_args)
-        ),
+        command=lambda plan: launch_command(plan, host=host, port=port, extra_args=server_args),
     )
     plan = inputs.plan()
-    others = baselines(plan, inputs.machine, planning) if compare else []
+    others = baselines(plan, planning, kinds)
     configurations = (
         plan_configuration(plan, planning),
         *(entry for entry in others if isinstance(entry, Configuration)),
@@ -171,19 +223,37 @@ def _command(configuration: "Configuration") -> "LaunchCommand":
 
 
 def _plan_baseline(inputs: options.PlanInputs, kind: "Baseline") -> "Plan":
-    """The same model and load on one rank of a kind, or by one strategy."""
-    request = inputs.request
-    if kind in ("gpu", "cpu"):
+    """The same model and load on one rank of a kind, or by one strategy.
+
+    Raises:
+        DoesNotFitError, UsageError: why it cannot be.
+    """
+    from hetctl.planner import parse_strategy
+
+    alone = {"gpu": ("cuda:0",), "cpu": ("cpu",)}
+    if kind in alone:
         request = replace(
-            request,
+            inputs.request,
             split="none",
             strategy="auto",
-            devices=("cpu",) if kind == "cpu" else ("cuda:0",),
+            devices=alone[kind],
             cpu_ranks=1 if kind == "cpu" else 0,
         )
-    else:
-        request = replace(request, split="auto", strategy=kind)
-    return replace(inputs, request=request).plan()
+        return replace(inputs, request=request).plan()
+    if kind == "auto":
+        request = replace(
+            inputs.request, split="auto", strategy="auto", devices=None, cpu_ranks=None
+        )
+        return replace(inputs, request=request).plan()
+    first: HetctlError | None = None
+    for strategy in _STRATEGIES[kind]:
+        try:
+            request = replace(inputs.request, split="auto", strategy=parse_strategy(strategy))
+            return replace(inputs, request=request).plan()
+        except (DoesNotFitError, UsageError) as error:
+            first = first or error
+    assert first is not None
+    raise first
 
 
 def refuse_to_overwrite(folder: Path) -> None:
@@ -197,12 +267,7 @@ def refuse_to_overwrite(folder: Path) -> None:
 
 
 def measure(
-    model: str,
-    load: "Load",
-    prepared: Prepared,
-    repeats: int,
-    folder: Path,
-    limits: "TimeLimits",
+    model: str, asked: Asked, prepared: Prepared, folder: Path, limits: "TimeLimits"
 ) -> None:
     """Run the comparison, write the reports and show the outcome.
 
@@ -216,6 +281,7 @@ def measure(
     from hetctl.bench.compare import RESULTS_FILE, compare
     from hetctl.bench.environment import describe_environment
     from hetctl.bench.load import run_load
+    from hetctl.bench.requests import requests_file
     from hetctl.bench.results import Results
     from hetctl.cli.bench_progress import BenchProgress
     from hetctl.cli.console import err
@@ -224,14 +290,17 @@ def measure(
     blank = Results(
         model=model,
         environment=describe_environment(prepared.machine, Path.cwd()),
-        loads=(load,),
-        repeats=repeats,
+        loads=asked.loads,
+        repeats=asked.repeats,
+        stop_when_flat=asked.stop_when_flat,
         configurations=prepared.configurations,
         skipped=prepared.skipped,
     )
     path = folder / RESULTS_FILE
     if path.exists():
         blank = with_more_runs(Results.load(path), blank, str(folder))
+    for load in blank.loads:
+        requests_file(load, model, folder)
     signals = EndSignals()
 
     def server(configuration: "Configuration", log: Path) -> "Server":

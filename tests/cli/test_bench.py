@@ -54,7 +54,7 @@ def connected(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Bench:
     return fake
 
 
-COMPARE = ("--compare", "--split", "3,5")
+COMPARE = ("--compare", "--split", "3,5", "--repeats", "1")
 
 
 def invoke(*args: str) -> tuple[int, str, BaseException | None]:
@@ -179,10 +179,110 @@ def test_the_context_leaves_room_for_prompts_that_come_out_longer(
     assert configuration.plan.max_model_len == 184
 
 
-@pytest.mark.parametrize("rate", ["0", "-1", "inf", "nan"])
-def test_a_request_rate_must_be_positive(rate: str) -> None:
-    _, _, error = invoke("bench", "org/m", f"--request-rate={rate}")
+def refusal(*args: str) -> str:
+    _, _, error = invoke("bench", *args)
     assert isinstance(error, UsageError)
+    return str(error)
+
+
+@pytest.mark.parametrize("rate", ["0", "-1", "inf", "nan", "1,x", ""])
+def test_a_request_rate_must_be_positive(rate: str) -> None:
+    assert "is not one or more positive numbers" in refusal("org/m", f"--request-rate={rate}")
+
+
+@pytest.mark.parametrize("concurrency", ["0", "1,-2", "1.5", "two", ""])
+def test_a_concurrency_must_be_a_whole_number(concurrency: str) -> None:
+    text = refusal("org/m", f"--concurrency={concurrency}")
+    assert f"--concurrency {concurrency!r} is not one or more whole numbers" in text
+
+
+def test_what_cannot_be_sent_is_refused_before_anything_is_planned() -> None:
+    assert "are two sweeps" in refusal("org/m", "--concurrency", "1,2", "--request-rate", "1,2")
+    assert "There is no workload 'x'" in refusal("org/m", "--workload", "x")
+    assert "--burstiness must be a positive number" in refusal("org/m", "--burstiness", "0")
+    assert "--e2el 0s must be more than 0" in refusal("org/m", "--e2el", "0s")
+    assert "--baseline does not know 'x'" in refusal("org/m", "--baseline", "x")
+
+
+@pytest.mark.usefixtures("connected")
+def test_requests_longer_than_the_models_context_are_named(model: str) -> None:
+    text = refusal(model, "--workload", "long-prompt")
+    assert "The workload long-prompt has requests of 4,224 tokens" in text
+    assert "tiny holds 2,048; lower --input-len or --output-len" in text
+    text = refusal(model, "--workload", "chat", "--max-model-len", "100")
+    assert "--max-model-len is 100; take --workload random with a shorter" in text
+
+
+def test_a_sweep_runs_every_load_on_each_server_and_shows_the_curve(
+    tmp_path: Path, connected: Bench, model: str
+) -> None:
+    code, text, _ = invoke(
+        "bench", model, *COMPARE, "--concurrency", "4,1,2", "--full-sweep", "--out", str(tmp_path)
+    )
+    assert code == 0
+    results = Results.load(tmp_path / RESULTS_FILE)
+    assert [load.point for load in results.loads] == ["c1", "c2", "c4"]
+    assert [(run.configuration, run.point) for run in results.runs] == [
+        (name, point) for name in ("pipeline", "cpu") for point in ("c1", "c2", "c4")
+    ]
+    assert [step for step in connected.log if step.startswith("start")] == [
+        "start pipeline-1",
+        "start cpu-1",
+    ]
+    assert all((tmp_path / name).stat().st_size > 0 for name in REPORTS)
+    assert "4 at a time" in text
+    assert not results.stop_when_flat
+    for configuration in results.configurations:
+        assert configuration.plan is not None
+        assert configuration.plan.workload.concurrency == 4, "planned for the heaviest load"
+
+
+@pytest.mark.usefixtures("connected")
+def test_limits_on_latency_count_for_goodput(tmp_path: Path, model: str) -> None:
+    limits = ("--ttft", "2s", "--tpot", "80ms", "--e2el", "30s")
+    invoke("bench", model, *limits, "--out", str(tmp_path))
+    slo = Results.load(tmp_path / RESULTS_FILE).offered_load.slo
+    assert slo.limits_s == {"ttft": 2, "tpot": 0.08, "e2el": 30}
+
+
+@pytest.mark.usefixtures("connected")
+def test_a_comparison_is_repeated_and_a_measurement_of_one_is_not(
+    tmp_path: Path, model: str
+) -> None:
+    invoke("bench", model, "--out", str(tmp_path / "one"))
+    invoke("bench", model, "--compare", "--out", str(tmp_path / "compare"))
+    assert Results.load(tmp_path / "one" / RESULTS_FILE).repeats == 1
+    assert Results.load(tmp_path / "compare" / RESULTS_FILE).repeats == 3
+
+
+@pytest.mark.usefixtures("connected")
+def test_baselines_that_cannot_run_here_say_why(tmp_path: Path, model: str) -> None:
+    invoke("bench", model, "--split", "3,5", "--baseline", "gpu,cpu,auto", "--out", str(tmp_path))
+    results = Results.load(tmp_path / RESULTS_FILE)
+    assert [one.name for one in results.configurations] == ["pipeline", "cpu"]
+    assert {one.name: one.reason for one in results.skipped} == {
+        "gpu": "--devices names cuda:0, but this machine has no GPU.",
+        "auto": "It is the same as cpu: 8 layers on cpu.",
+    }
+
+
+@pytest.mark.usefixtures("connected")
+def test_only_a_workload_of_shared_prefixes_has_the_prefix_cache(
+    tmp_path: Path, model: str
+) -> None:
+    for workload, off in (("random", True), ("shared-prefix", False), ("chat", True)):
+        out = tmp_path / workload
+        code, _, _ = invoke("bench", model, "--workload", workload, "--out", str(out))
+        assert code == 0
+        results = Results.load(out / RESULTS_FILE)
+        (configuration,) = results.configurations
+        assert configuration.command is not None
+        assert ("--no-enable-prefix-caching" in configuration.command.argv) is off
+        assert list(out.glob("requests/*.jsonl")) == [
+            out / f"requests/chat-{load.num_prompts}-seed0.jsonl"
+            for load in results.loads
+            if workload == "chat"
+        ]
 
 
 def test_report_makes_the_same_files_again(tmp_path: Path) -> None:
