@@ -23,7 +23,11 @@ def with_more_runs(before: Results, more: Results, source: str) -> Results:
             f"{source} holds a failed run ({failure.configuration}, run {failure.repeat}), so no "
             "runs are added to it; start a new folder."
         )
-    refuse_changes(before, more, source)
+    if found := list(changes(before, more, source)):
+        raise UsageError(
+            f"Runs can be added to {source} only under the same circumstances, but "
+            f"{'; '.join(found)}."
+        )
     return before.model_copy(
         update={
             # Their port is free now; that of the earlier runs need not be.
@@ -35,16 +39,8 @@ def with_more_runs(before: Results, more: Results, source: str) -> Results:
     )
 
 
-def refuse_changes(before: Results, more: Results, source: str) -> None:
-    """Raise UsageError, naming each difference, unless ``more`` measures what ``before`` did."""
-    if found := list(_changes(before, more, source)):
-        raise UsageError(
-            f"Runs can be added to {source} only under the same circumstances, but "
-            f"{'; '.join(found)}."
-        )
-
-
-def _changes(before: Results, more: Results, source: str) -> Iterator[str]:
+def changes(before: Results, more: Results, source: str) -> Iterator[str]:
+    """What makes ``more`` a measurement of something else than ``before``, one sentence each."""
     names = (source, "this run")
     yield from (difference.text for difference in circumstances(before, more, names))
     commits = before.environment.git_commit, more.environment.git_commit

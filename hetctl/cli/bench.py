@@ -1,9 +1,7 @@
 """``hetctl bench``: measure a plan, and what it must beat, under one load."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,55 +9,26 @@ import typer
 
 from hetctl.cli import bench_load as load_options
 from hetctl.cli import plan_options as options
+from hetctl.cli.bench_plan import make_ready, outside_baselines, prepare, server_for
 from hetctl.cli.vllm_args import ModelAndVllmArgs, model_and_vllm_args
-from hetctl.errors import EXIT_INTERRUPTED, DoesNotFitError, HetctlError, UsageError
+from hetctl.errors import EXIT_INTERRUPTED, UsageError
 
 if TYPE_CHECKING:
-    from hetctl.bench.baselines import Baseline
     from hetctl.bench.compare import TimeLimits
-    from hetctl.bench.results import Configuration, Load, Measurement, Results, Skipped
-    from hetctl.bench.server import Server, ServerFactory
+    from hetctl.bench.results import Configuration, Measurement, Results
+    from hetctl.bench.server import Server
     from hetctl.cli.end_signals import EndSignals
-    from hetctl.launch.command import LaunchCommand
-    from hetctl.machine import Machine
-    from hetctl.plan import Plan
 
 _NO_PREFIX_CACHE = ("--no-enable-prefix-caching",)
 """The warm-ups repeat the first prompt, which the prefix cache would then answer. Other random
 prompts share nothing, so no configuration loses by it."""
 
-_STRATEGIES = {
-    "gpu+uva": ("uva",),
-    "gpu+prefetch": ("prefetch",),
-    "pipeline": ("pipeline",),
-    "tensor": ("gpu-tp", "mixed-tp", "cpu-tp"),
-}
-"""The planner's names of what a baseline is, the first that can be."""
-
 _REPEATS = 3
 """Of a comparison, unless told otherwise: the fewest that give a useful confidence interval."""
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """What is to be measured, and how it is started."""
-
-    machine: "Machine"
-    configurations: "tuple[Configuration, ...]"
-    skipped: "tuple[Skipped, ...]"
-    server_factory: "ServerFactory"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """How often what is sent."""
-
-    loads: "tuple[Load, ...]"
-    repeats: int
-    stop_when_flat: bool = False
-
-
 def bench(
+    context: typer.Context,
     arguments: ModelAndVllmArgs = None,
     compare: Annotated[
         bool, typer.Option("--compare", help="Measure the baselines that can run here, too.")
@@ -71,6 +40,15 @@ def bench(
             metavar="NAME,NAME,...",
             help="Measure these baselines, too: gpu, gpu+uva, gpu+prefetch, cpu, pipeline, tensor "
             "or auto.",
+        ),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--against",
+            metavar="[NAME=]URL",
+            help="Measure an OpenAI-compatible server that runs already, too: llama.cpp's, "
+            "SGLang's; may be given several times.",
         ),
     ] = None,
     split: options.Split = "auto",
@@ -118,6 +96,14 @@ def bench(
         bool,
         typer.Option("--append", help="Add the runs to the results that --out holds, if any."),
     ] = False,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            "--resume",
+            metavar="DIR",
+            help="Go on with the benchmark in this folder where it was stopped or killed.",
+        ),
+    ] = None,
     ready_timeout: Annotated[
         float,
         typer.Option("--ready-timeout", min=1, help="Seconds that a server may take to start."),
@@ -131,10 +117,26 @@ def bench(
     A sweep, such as --concurrency 1,2,4,8,16, measures all of its loads on each server that is
     started, and finds where the throughput ends to grow.
     """
+    from hetctl.bench.append import with_more_runs
     from hetctl.bench.baselines import BASELINES, parse_baselines
-    from hetctl.bench.compare import TimeLimits
+    from hetctl.bench.compare import RESULTS_FILE, TimeLimits
+    from hetctl.bench.environment import describe_environment
+    from hetctl.bench.outside import with_unique_names
+    from hetctl.bench.results import Results
+    from hetctl.bench.resume import resumed
     from hetctl.model.config import read_model_spec
 
+    limits = TimeLimits(ready_timeout, load_timeout)
+    if resume is not None and not arguments:
+        if others := _other_options(context):
+            raise UsageError(
+                f"--resume {resume} alone goes on with what it holds; {', '.join(others)} would "
+                "change that. Leave it out, or give the whole command again."
+            )
+        _resume(resume, limits)
+        return
+    if resume is not None and (append or out is not None):
+        raise UsageError("--resume names the folder itself; leave out --out and --append.")
     model, vllm_args = model_and_vllm_args(arguments)
     by_hand = (split, strategy, devices, cpu_ranks) != ("auto", "auto", None, None)
     all_kinds = [kind for kind in BASELINES if by_hand or kind != "auto"]
@@ -153,10 +155,10 @@ def bench(
         tpot=tpot,
         e2el=e2el,
     ).loads()
-    folder = out or Path(f"hetctl-bench-{datetime.now():%Y%m%d-%H%M%S}")
+    folder = resume or out or Path(f"hetctl-bench-{datetime.now():%Y%m%d-%H%M%S}")
     if append and out is None:
         raise UsageError("--append needs --out, the folder that the runs are added to.")
-    if not append:
+    if not append and resume is None:
         refuse_to_overwrite(folder)
     inputs = options.inputs_from_options(
         model,
@@ -176,84 +178,50 @@ def bench(
         input_len=kind_of_load.input_len,
         output_len=kind_of_load.output_len,
     )
+    outside = outside_baselines(against or (), loads)
     prefix_cache = () if kind_of_load.reuses_prefixes else _NO_PREFIX_CACHE
-    prepared = _prepare(inputs, kinds, (*prefix_cache, *vllm_args))
-    asked = Asked(loads, repeats or (_REPEATS if kinds else 1), stop_when_flat=not full_sweep)
-    measure(model, asked, prepared, folder, TimeLimits(ready_timeout, load_timeout))
+    prepared = prepare(inputs, kinds, (*prefix_cache, *vllm_args))
+    asked = Results(
+        model=model,
+        environment=describe_environment(prepared.machine, Path.cwd()),
+        loads=loads,
+        repeats=repeats or (_REPEATS if kinds or outside else 1),
+        stop_when_flat=not full_sweep,
+        configurations=with_unique_names((*prepared.configurations, *outside)),
+        skipped=prepared.skipped,
+    )
+    path = folder / RESULTS_FILE
+    if resume is not None:
+        asked = resumed(Results.load(path), asked, str(resume))
+    elif path.exists():
+        asked = with_more_runs(Results.load(path), asked, str(folder))
+    measure(asked, folder, limits)
 
 
-def _prepare(
-    inputs: options.PlanInputs, kinds: "Sequence[Baseline]", server_args: tuple[str, ...] = ()
-) -> Prepared:
-    """Plan the model and, to compare, the baselines; make ready what servers need."""
-    from hetctl.bench.baselines import Planning, baselines, plan_configuration
-    from hetctl.bench.results import Configuration, Skipped
-    from hetctl.cli.activity import activity
-    from hetctl.launch.command import launch_command
+def _resume(folder: Path, limits: "TimeLimits") -> None:
+    """Go on with the results in ``folder``, whose command is not repeated."""
+    from hetctl.bench.compare import RESULTS_FILE
+    from hetctl.bench.environment import describe_environment
+    from hetctl.bench.results import Results
+    from hetctl.bench.resume import begun_again, resumed
     from hetctl.launch.port import free_port
-    from hetctl.launch.preflight import prepare_runtime
-    from hetctl.launch.server import Server
 
-    host, port = "127.0.0.1", free_port()
-    planning = Planning(
-        plan_baseline=partial(_plan_baseline, inputs),
-        command=lambda plan: launch_command(plan, host=host, port=port, extra_args=server_args),
-    )
-    plan = inputs.plan()
-    others = baselines(plan, planning, kinds)
-    configurations = (
-        plan_configuration(plan, planning),
-        *(entry for entry in others if isinstance(entry, Configuration)),
-    )
-    with activity() as say:
-        for configuration in configurations:
-            if configuration.plan is not None:
-                prepare_runtime(configuration.plan, say)
-    return Prepared(
-        machine=inputs.machine,
-        configurations=configurations,
-        skipped=tuple(entry for entry in others if isinstance(entry, Skipped)),
-        server_factory=lambda configuration, log: Server(_command(configuration), log),
-    )
+    before = Results.load(folder / RESULTS_FILE)
+    environment = describe_environment(options.load_machine(None), Path.cwd())
+    again = begun_again(before, environment, free_port())
+    make_ready(again.configurations)
+    measure(resumed(before, again, str(folder)), folder, limits)
 
 
-def _command(configuration: "Configuration") -> "LaunchCommand":
-    assert configuration.command is not None
-    return configuration.command
-
-
-def _plan_baseline(inputs: options.PlanInputs, kind: "Baseline") -> "Plan":
-    """The same model and load on one rank of a kind, or by one strategy.
-
-    Raises:
-        DoesNotFitError, UsageError: why it cannot be.
-    """
-    from hetctl.planner import parse_strategy
-
-    alone = {"gpu": ("cuda:0",), "cpu": ("cpu",)}
-    if kind in alone:
-        request = replace(
-            inputs.request,
-            split="none",
-            strategy="auto",
-            devices=alone[kind],
-            cpu_ranks=1 if kind == "cpu" else 0,
-        )
-        return replace(inputs, request=request).plan()
-    if kind == "auto":
-        request = replace(
-            inputs.request, split="auto", strategy="auto", devices=None, cpu_ranks=None
-        )
-        return replace(inputs, request=request).plan()
-    first: HetctlError | None = None
-    for strategy in _STRATEGIES[kind]:
-        try:
-            request = replace(inputs.request, split="auto", strategy=parse_strategy(strategy))
-            return replace(inputs, request=request).plan()
-        except (DoesNotFitError, UsageError) as error:
-            first = first or error
-    assert first is not None
-    raise first
+def _other_options(context: typer.Context) -> list[str]:
+    """Options on the command line besides those that a resumed benchmark may change."""
+    allowed = {"resume", "ready_timeout", "load_timeout"}
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return [
+        f"--{name.replace('_', '-')}"
+        for name, source in sources.items()
+        if name not in allowed and source is not None and source.name == "COMMANDLINE"
+    ]
 
 
 def refuse_to_overwrite(folder: Path) -> None:
@@ -262,61 +230,44 @@ def refuse_to_overwrite(folder: Path) -> None:
 
     if (folder / RESULTS_FILE).exists():
         raise UsageError(
-            f"{folder} already holds results; choose another folder with --out, or --append."
+            f"{folder} already holds results; choose another folder with --out, go on where it "
+            f"ended with --resume {folder}, or add runs to it with --append."
         )
 
 
-def measure(
-    model: str, asked: Asked, prepared: Prepared, folder: Path, limits: "TimeLimits"
-) -> None:
-    """Run the comparison, write the reports and show the outcome.
-
-    Where the folder holds results, the runs are added to them.
+def measure(asked: "Results", folder: Path, limits: "TimeLimits") -> None:
+    """Run what is left of the comparison, write the reports and show the outcome.
 
     Raises:
         HetctlError: nothing could be measured.
         typer.Exit: with 130, when interrupted.
     """
-    from hetctl.bench.append import with_more_runs
-    from hetctl.bench.compare import RESULTS_FILE, compare
-    from hetctl.bench.environment import describe_environment
+    from hetctl.bench.compare import compare
     from hetctl.bench.load import run_load
     from hetctl.bench.requests import requests_file
-    from hetctl.bench.results import Results
     from hetctl.cli.bench_progress import BenchProgress
     from hetctl.cli.console import err
     from hetctl.cli.end_signals import EndSignals
 
-    blank = Results(
-        model=model,
-        environment=describe_environment(prepared.machine, Path.cwd()),
-        loads=asked.loads,
-        repeats=asked.repeats,
-        stop_when_flat=asked.stop_when_flat,
-        configurations=prepared.configurations,
-        skipped=prepared.skipped,
-    )
-    path = folder / RESULTS_FILE
-    if path.exists():
-        blank = with_more_runs(Results.load(path), blank, str(folder))
-    for load in blank.loads:
-        requests_file(load, model, folder)
+    for load in asked.loads:
+        requests_file(load, asked.model, folder)
     signals = EndSignals()
 
     def server(configuration: "Configuration", log: Path) -> "Server":
-        return _WaitedFor(prepared.server_factory(configuration, log), signals)
+        return _WaitedFor(server_for(configuration, log), signals)
 
     def load_it(*args: Any) -> "Measurement":
         with signals.waiting():
             return run_load(*args)
 
-    with signals.handled(), BenchProgress(blank, err) as progress:
-        results = compare(blank, folder, server, progress, limits, load_it)
+    with signals.handled(), BenchProgress(asked, err) as progress:
+        results = compare(asked, folder, server, progress, limits, load_it)
     if results.runs:
         show(results, folder)
     if results.interrupted:
         if not results.runs:
             err.print("Interrupted before the first run ended; nothing was measured.")
+        err.print(f"Go on with: hetctl bench --resume {folder}", markup=False, soft_wrap=True)
         raise typer.Exit(EXIT_INTERRUPTED)
 
 

@@ -10,7 +10,7 @@ from hetctl.bench.compare import RESULTS_FILE, TimeLimits, compare
 from hetctl.bench.events import Advanced, Event, Failed, Measured
 from hetctl.bench.load import LoadTarget
 from hetctl.bench.load_progress import LoadProgress
-from hetctl.bench.results import Configuration, Load, Measurement, Results
+from hetctl.bench.results import Load, Measurement, Results
 from hetctl.bench.schedule import to_come
 from hetctl.errors import HetctlError, LaunchError
 from tests.bench import sample
@@ -26,18 +26,20 @@ class Bench:
     on_load: Callable[[int], None] = lambda _: None
     on_server: Callable[[str], None] = lambda _: None
     loads: int = 0
+    sent: list[Load] = field(default_factory=list)
     died: str = ""
     """Why the server that runs now is dead."""
 
-    def server(self, _: Configuration, log_file: Path) -> "FakeServer":
+    def server(self, _: object, log_file: Path) -> "FakeServer":
         log_file.parent.mkdir(parents=True, exist_ok=True)
         log_file.touch()
         return FakeServer(self, log_file.name.removesuffix(".log").replace("-server", ""))
 
     def load(
-        self, _: Load, target: LoadTarget, on_progress: Callable[[LoadProgress], None], __: float
+        self, load: Load, target: LoadTarget, on_progress: Callable[[LoadProgress], None], __: float
     ) -> Measurement:
         self.loads += 1
+        self.sent.append(load)
         self.log.append(f"load {target.result_file.stem}")
         self.died = ""
         on_progress(LoadProgress("load", 3, 9))

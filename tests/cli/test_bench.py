@@ -17,13 +17,14 @@ from hetctl.bench.results import FailedRun, Measurement, Results
 from hetctl.bench.schedule import to_come
 from hetctl.cli.app import app
 from hetctl.cli.bench_progress import BenchProgress
-from hetctl.errors import EXIT_INTERRUPTED, UsageError
+from hetctl.errors import EXIT_INTERRUPTED, LaunchError, UsageError
 from hetctl.launch import preflight, server
 from hetctl.machine import Machine
 from hetctl.model.tiny import write_tiny
 from hetctl.probe import machine as probe
 from hetctl.profiles import with_rates
 from tests.bench import sample
+from tests.bench.mock_server import MockServer
 from tests.bench.test_compare import Bench
 
 REPORTS = ("results.json", "results.csv", "results.md", "report.html")
@@ -136,6 +137,93 @@ def test_runs_are_appended_each_time_the_same_bench_is_asked_for(
         "start cpu-2",
         "start cpu-3",
     ]
+
+
+SWEEP = (*COMPARE, "--concurrency", "1,2", "--num-prompts", "8")
+
+
+def stopped_sweep(folder: Path, connected: Bench, model: str) -> None:
+    """Leaves the results of a sweep that was killed in its third run."""
+
+    def on_load(loads: int) -> None:
+        if loads == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    connected.on_load = on_load
+    assert invoke("bench", model, *SWEEP, "--out", str(folder))[0] == EXIT_INTERRUPTED
+    connected.on_load = lambda _: None
+    connected.log.clear()
+
+
+@pytest.mark.parametrize("whole_command", [False, True])
+def test_a_stopped_sweep_goes_on_where_it_was(
+    tmp_path: Path, connected: Bench, model: str, whole_command: bool
+) -> None:
+    stopped_sweep(tmp_path, connected, model)
+    command = (model, *SWEEP) if whole_command else ()
+    code, text, error = invoke("bench", *command, "--resume", str(tmp_path))
+    assert code == 0, error
+    assert connected.log == ["start cpu-1-2", "load cpu-c1-1", "load cpu-c2-1", "stop cpu-1-2"]
+    results = Results.load(tmp_path / RESULTS_FILE)
+    assert len(results.runs) == 4
+    assert not results.interrupted
+    assert "Output tok/s" in text
+    # Nothing is left: the reports are made again, and no server is started.
+    connected.log.clear()
+    assert invoke("bench", "--resume", str(tmp_path))[0] == 0
+    assert connected.log == []
+
+
+def test_only_the_benchmark_that_was_begun_is_resumed(
+    tmp_path: Path, connected: Bench, model: str
+) -> None:
+    stopped_sweep(tmp_path, connected, model)
+    resume = ("--resume", str(tmp_path))
+    assert "--repeats would change that" in refusal(*resume, "--repeats", "5")
+    text = refusal(model, *SWEEP, "--seed", "3", *resume)
+    assert f"seed is 0 in {tmp_path} and 3 in this run" in text
+    text = refusal(model, *SWEEP, *resume, "--", "--enforce-eager")
+    assert "the command of pipeline has nothing in" in text
+    assert "leave out --out and --append" in refusal(model, *resume, "--out", "x")
+    assert "Cannot read the hetctl.results file" in refusal("--resume", str(tmp_path / "no"))
+    assert f"go on where it ended with --resume {tmp_path}" in refusal(
+        model, *SWEEP, "--out", str(tmp_path)
+    )
+    assert connected.log == []
+
+
+def test_a_server_that_runs_already_is_a_baseline(
+    tmp_path: Path, connected: Bench, model: str
+) -> None:
+    with MockServer(model="gguf", owner="llamacpp") as server:
+        urls = ("--against", server.base_url)
+        code, _, error = invoke("bench", model, *urls, "--repeats", "2", "--out", str(tmp_path))
+    assert code == 0, error
+    results = Results.load(tmp_path / RESULTS_FILE)
+    assert [(run.configuration, run.repeat) for run in results.runs] == [
+        (name, repeat) for repeat in (1, 2) for name in ("cpu", "llama.cpp")
+    ]
+    outside = results.runs_of("llama.cpp")[0]
+    assert (outside.server_start_s, outside.server_log) == (0, None)
+    assert [step for step in connected.log if step.startswith("start")] == [
+        "start cpu-1",
+        "start cpu-2",
+    ]
+    assert [load.seed for load in connected.sent] == [0, 0, 1000, 1000], "no cache helps the second"
+    (body,) = {body["prompt"] for body in server.requests}
+    assert body == "Hello", "asked for a token before each load"
+
+
+@pytest.mark.usefixtures("connected")
+def test_a_baseline_that_does_not_answer_is_told_before_anything_is_measured(
+    tmp_path: Path, model: str
+) -> None:
+    with MockServer() as server:
+        gone = server.base_url
+    _, _, error = invoke("bench", model, "--against", gone, "--out", str(tmp_path))
+    assert isinstance(error, LaunchError)
+    assert f"{gone}/v1/models cannot be reached" in str(error)
+    assert not (tmp_path / RESULTS_FILE).exists()
 
 
 @pytest.mark.usefixtures("connected")
