@@ -75,10 +75,18 @@ def _different_tokens(results: Results, point: str) -> list[str]:
     return sentences
 
 
+def _sent_here(results: Results) -> tuple[Run, ...]:
+    """All runs but imported ones, whose requests are only as long, and not as many."""
+    imported = {
+        one.name for one in results.configurations if one.outside and one.outside.url is None
+    }
+    return tuple(run for run in results.runs if run.configuration not in imported)
+
+
 def _sent_alike(results: Results, point: str) -> list[list[Run]]:
     """Whole runs of a point, put together by the requests that they were sent."""
     alike: dict[Load, list[Run]] = {}
-    for run in results.at(point).runs:
+    for run in _sent_here(results.at(point)):
         if not run.measurement.failed:
             alike.setdefault(offered(results, point, run.repeat), []).append(run)
     return list(alike.values())
@@ -88,7 +96,7 @@ def _short_outputs(results: Results) -> list[str]:
     return [
         f"{_label(run)} generated {run.measurement.output_tokens:,} tokens, not the {asked:,} that "
         "were asked for."
-        for run in results.runs
+        for run in _sent_here(results)
         if not run.measurement.failed
         and (asked := asked_output_tokens(offered(results, run.point, run.repeat)))
         != run.measurement.output_tokens

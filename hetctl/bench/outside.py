@@ -50,11 +50,17 @@ def parse_against(text: str) -> tuple[str | None, str, str | None]:
             f"--against {text!r} is not a URL; write it like http://127.0.0.1:8080 or "
             "llama.cpp=http://127.0.0.1:8080."
         )
-    if name and not re.fullmatch(r"[a-z0-9][a-z0-9+._-]*", name):
-        raise UsageError(
-            f"--against {text!r}: the name {name!r} may have small letters, digits and +._- only."
-        )
+    if name:
+        check_name("--against", text, name)
     return name or None, url.rstrip("/").removesuffix("/v1"), model or None
+
+
+def check_name(option: str, text: str, name: str) -> None:
+    """Raise UsageError unless a configuration can be called so."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9+._-]*", name):
+        raise UsageError(
+            f"{option} {text!r}: the name {name!r} may have small letters, digits and +._- only."
+        )
 
 
 def ask(url: str, model: str | None = None) -> Found:

@@ -23,7 +23,11 @@ def read_measurement(path: Path) -> Measurement:
         HetctlError: the file is missing, cut short or lacks a figure, or no request
             succeeded (the first error of a request is quoted).
     """
-    data = _read(path)
+    return measurement_of(_read(path), path)
+
+
+def measurement_of(data: Mapping[str, Any], path: Path) -> Measurement:
+    """Like :func:`read_measurement`, of what the file at ``path`` held."""
     errors = _errors(data)
     if not data.get("completed"):
         cause = errors[0] if errors else "no reason was given"

@@ -1,6 +1,6 @@
 """``hetctl bench``: measure a plan, and what it must beat, under one load."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +9,13 @@ import typer
 
 from hetctl.cli import bench_load as load_options
 from hetctl.cli import plan_options as options
-from hetctl.cli.bench_plan import make_ready, outside_baselines, prepare, server_for
+from hetctl.cli.bench_plan import (
+    make_ready,
+    outside_baselines,
+    prepare,
+    server_for,
+    with_imports,
+)
 from hetctl.cli.vllm_args import ModelAndVllmArgs, model_and_vllm_args
 from hetctl.errors import EXIT_INTERRUPTED, UsageError
 
@@ -49,6 +55,15 @@ def bench(
             metavar="[NAME=]URL",
             help="Measure an OpenAI-compatible server that runs already, too: llama.cpp's, "
             "SGLang's; may be given several times.",
+        ),
+    ] = None,
+    imports: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--import",
+            metavar="NAME=FILE",
+            help="Put another engine's own result file beside: of `vllm bench serve`, or of "
+            "`llama-batched-bench --output-format jsonl`; may be given several times.",
         ),
     ] = None,
     split: options.Split = "auto",
@@ -133,7 +148,7 @@ def bench(
                 f"--resume {resume} alone goes on with what it holds; {', '.join(others)} would "
                 "change that. Leave it out, or give the whole command again."
             )
-        _resume(resume, limits)
+        _resume(resume, limits, imports or ())
         return
     if resume is not None and (append or out is not None):
         raise UsageError("--resume names the folder itself; leave out --out and --append.")
@@ -185,11 +200,12 @@ def bench(
         model=model,
         environment=describe_environment(prepared.machine, Path.cwd()),
         loads=loads,
-        repeats=repeats or (_REPEATS if kinds or outside else 1),
+        repeats=repeats or (_REPEATS if kinds or outside or imports else 1),
         stop_when_flat=not full_sweep,
         configurations=with_unique_names((*prepared.configurations, *outside)),
         skipped=prepared.skipped,
     )
+    asked = with_imports(asked, imports or (), folder)
     path = folder / RESULTS_FILE
     if resume is not None:
         asked = resumed(Results.load(path), asked, str(resume))
@@ -198,7 +214,7 @@ def bench(
     measure(asked, folder, limits)
 
 
-def _resume(folder: Path, limits: "TimeLimits") -> None:
+def _resume(folder: Path, limits: "TimeLimits", imports: "Sequence[str]") -> None:
     """Go on with the results in ``folder``, whose command is not repeated."""
     from hetctl.bench.compare import RESULTS_FILE
     from hetctl.bench.environment import describe_environment
@@ -210,12 +226,13 @@ def _resume(folder: Path, limits: "TimeLimits") -> None:
     environment = describe_environment(options.load_machine(None), Path.cwd())
     again = begun_again(before, environment, free_port())
     make_ready(again.configurations)
-    measure(resumed(before, again, str(folder)), folder, limits)
+    going_on = resumed(before, again, str(folder))
+    measure(with_imports(going_on, imports, folder), folder, limits)
 
 
 def _other_options(context: typer.Context) -> list[str]:
     """Options on the command line besides those that a resumed benchmark may change."""
-    allowed = {"resume", "ready_timeout", "load_timeout"}
+    allowed = {"imports", "resume", "ready_timeout", "load_timeout"}
     sources = {name: context.get_parameter_source(name) for name in context.params}
     return [
         f"--{name.replace('_', '-')}"

@@ -11,7 +11,7 @@ from hetctl.errors import DoesNotFitError, HetctlError, UsageError
 
 if TYPE_CHECKING:
     from hetctl.bench.baselines import Baseline
-    from hetctl.bench.results import Configuration, Load, Skipped
+    from hetctl.bench.results import Configuration, Load, Results, Skipped
     from hetctl.bench.server import Server
     from hetctl.machine import Machine
     from hetctl.plan import Plan
@@ -89,6 +89,20 @@ def outside_baselines(
 
     needed_tokens = max(map(longest_request, loads))
     return tuple(outside_configuration(text, needed_tokens) for text in against)
+
+
+def with_imports(results: "Results", imports: "Sequence[str]", folder: Path) -> "Results":
+    """The results with the files that ``--import`` names beside them.
+
+    Raises:
+        UsageError: one cannot be read, or is of other work.
+    """
+    from hetctl.bench.imported import parse_import, with_import
+
+    for text in imports:
+        name, file = parse_import(text)
+        results = with_import(results, name, file, folder)
+    return results
 
 
 def server_for(configuration: "Configuration", log: Path) -> "Server":

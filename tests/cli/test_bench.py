@@ -214,6 +214,27 @@ def test_a_server_that_runs_already_is_a_baseline(
     assert body == "Hello", "asked for a token before each load"
 
 
+def test_a_result_file_is_put_beside_what_was_measured(
+    tmp_path: Path, connected: Bench, model: str
+) -> None:
+    file = tmp_path / "llama.jsonl"
+    file.write_text(
+        '{"pp": 64, "tg": 32, "pl": 2, "t_pp": 0.1, "t_tg": 0.4, "t": 0.5, "is_pp_shared": 0}'
+    )
+    load = ("--input-len", "64", "--output-len", "32", "--concurrency", "2")
+    out = tmp_path / "out"
+    assert invoke("bench", model, *load, "--out", str(out))[0] == 0
+    connected.log.clear()
+    code, text, error = invoke("bench", "--resume", str(out), "--import", f"llama.cpp={file}")
+    assert code == 0, error
+    assert connected.log == []
+    assert "llama.cpp" in text
+    assert [run.configuration for run in Results.load(out / RESULTS_FILE).runs] == [
+        "cpu",
+        "llama.cpp",
+    ]
+
+
 @pytest.mark.usefixtures("connected")
 def test_a_baseline_that_does_not_answer_is_told_before_anything_is_measured(
     tmp_path: Path, model: str
