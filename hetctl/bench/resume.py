@@ -20,8 +20,7 @@ def resumed(before: Results, asked: Results, source: str) -> Results:
     """
     if found := [*changes(before, asked, source), *_plan_of_runs(before, asked, source)]:
         raise UsageError(
-            f"{source} can be resumed only as it was begun, but {'; '.join(found)}. To go on with "
-            f"what it holds, say --resume {source} and nothing else; for something else, choose "
+            f"{source} can be resumed only as it was begun, but {'; '.join(found)}; begin anew in "
             "another folder."
         )
     return before.model_copy(
