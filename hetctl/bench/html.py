@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hetctl.bench.findings import findings
-from hetctl.bench.metrics import LATENCIES, METRICS, OUTPUT_THROUGHPUT, Metric
+from hetctl.bench.metrics import LATENCIES, OUTPUT_THROUGHPUT, Metric
 from hetctl.bench.plots import charts, series_colour
 from hetctl.bench.results import Load, Results
 from hetctl.bench.summary import ConfigurationSummary, Summary, summarise
@@ -69,7 +69,7 @@ def to_html(results: Results) -> str:
         findings=findings(results),
         load=describe_load(results.offered_load),
         tiles=_tiles(summary),
-        rows=[(metric, _row(summary, metric)) for metric in METRICS],
+        rows=[(metric, _row(summary, metric)) for metric in summary.metrics],
         charts=[(_CHART_TITLES[name], Markup(svg)) for name, svg in drawn.items()],
         colours={one.name: series_colour(i) for i, one in enumerate(summary.measured)},
         predictions={one.name: _predictions(one) for one in summary.measured},

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from hetctl.bench.findings import findings
-from hetctl.bench.metrics import METRICS, Metric
+from hetctl.bench.metrics import Metric
 from hetctl.bench.results import Results
 from hetctl.bench.summary import ConfigurationSummary, Summary, summarise
 from hetctl.bench.verdict import describe_load, judge
@@ -36,7 +36,7 @@ def _comparison(summary: Summary) -> Iterable[str]:
         ("", *(one.name for one in summary.measured)),
         [
             (metric.title, *(_cell(summary, one, metric) for one in summary.measured))
-            for metric in METRICS
+            for metric in summary.metrics
         ],
     )
     if summary.reference is not None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from hetctl.bench.metrics import OUTPUT_THROUGHPUT, Metric
+from hetctl.bench.metrics import METRICS, OUTPUT_THROUGHPUT, REQUEST_GOODPUT, Metric
 from hetctl.bench.results import Configuration, Results, Run
 
 # Two-sided 95% quantiles of Student's t for 1, 2, ... degrees of freedom; beyond the
@@ -63,6 +63,14 @@ class Summary:
     reference: ConfigurationSummary | None
     """The fastest baseline by output tokens/s: beating a slow one proves nothing. None
     when no baseline was measured, or nothing but it."""
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What tables show: goodput, too, where every run has one."""
+        runs = [run for one in self.measured for run in one.runs]
+        if runs and all(run.measurement.request_goodput is not None for run in runs):
+            return (REQUEST_GOODPUT, *METRICS)
+        return METRICS
 
     @property
     def plan(self) -> ConfigurationSummary | None:

@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hetctl.bench.findings import findings
-from hetctl.bench.metrics import METRICS, Metric
+from hetctl.bench.metrics import Metric
 from hetctl.bench.results import Results
 from hetctl.bench.summary import ConfigurationSummary, Summary, summarise
 from hetctl.bench.verdict import judge, outcome_of
@@ -60,7 +60,7 @@ def comparison_table(summary: Summary, ascii_only: bool = False) -> Table:
     table.add_column("", no_wrap=True)
     for one in summary.measured:
         table.add_column(one.name, justify="right", style=None)
-    for metric in METRICS:
+    for metric in summary.metrics:
         cells = (_cell(summary, one, metric, ascii_only) for one in summary.measured)
         table.add_row(metric.title, *cells, end_section=metric.key == "total_token_throughput")
     return table

@@ -4,7 +4,13 @@ from math import sqrt
 
 import pytest
 
-from hetctl.bench.metrics import LATENCIES, OUTPUT_THROUGHPUT, format_number
+from hetctl.bench.metrics import (
+    LATENCIES,
+    METRICS,
+    OUTPUT_THROUGHPUT,
+    REQUEST_GOODPUT,
+    format_number,
+)
 from hetctl.bench.summary import Value, resolved, summarise, value_over
 from tests.bench import sample
 
@@ -76,3 +82,12 @@ def test_resolved_means_that_the_intervals_are_apart(
 )
 def test_numbers_keep_three_digits(value: float, text: str) -> None:
     assert format_number(value) == text
+
+
+def test_goodput_is_shown_where_every_run_has_one() -> None:
+    good = sample.measurement(request_goodput=0.5)
+    runs = (sample.run("hybrid", measured=good), sample.run("cpu", measured=good))
+    assert REQUEST_GOODPUT in summarise(sample.results(runs=runs)).metrics
+    imported = (*runs, sample.run("gpu+prefetch"))
+    assert REQUEST_GOODPUT not in summarise(sample.results(runs=imported)).metrics
+    assert summarise(sample.blank()).metrics == METRICS
