@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from hetctl.bench import load
+from hetctl.bench import load, report
 from hetctl.bench.compare import RESULTS_FILE
 from hetctl.bench.events import Advanced, Failed, Measured
 from hetctl.bench.results import FailedRun, Measurement, Results
@@ -53,6 +53,13 @@ def connected(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(preflight, "prepare_runtime", lambda plan, progress: None)
     monkeypatch.setattr(load, "run_load", fake.load)
     return fake
+
+
+@pytest.fixture
+def quick(connected: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """The same without reports, which take most of the time."""
+    monkeypatch.setattr(report, "write_reports", lambda results, folder: ())
+    return connected
 
 
 COMPARE = ("--compare", "--split", "3,5", "--repeats", "1")
@@ -157,27 +164,27 @@ def stopped_sweep(folder: Path, connected: Bench, model: str) -> None:
 
 @pytest.mark.parametrize("whole_command", [False, True])
 def test_a_stopped_sweep_goes_on_where_it_was(
-    tmp_path: Path, connected: Bench, model: str, whole_command: bool
+    tmp_path: Path, quick: Bench, model: str, whole_command: bool
 ) -> None:
-    stopped_sweep(tmp_path, connected, model)
+    stopped_sweep(tmp_path, quick, model)
     command = (model, *SWEEP) if whole_command else ()
     code, text, error = invoke("bench", *command, "--resume", str(tmp_path))
     assert code == 0, error
-    assert connected.log == ["start cpu-1-2", "load cpu-c1-1", "load cpu-c2-1", "stop cpu-1-2"]
+    assert quick.log == ["start cpu-1-2", "load cpu-c1-1", "load cpu-c2-1", "stop cpu-1-2"]
     results = Results.load(tmp_path / RESULTS_FILE)
     assert len(results.runs) == 4
     assert not results.interrupted
     assert "Output tok/s" in text
     # Nothing is left: the reports are made again, and no server is started.
-    connected.log.clear()
+    quick.log.clear()
     assert invoke("bench", "--resume", str(tmp_path))[0] == 0
-    assert connected.log == []
+    assert quick.log == []
 
 
 def test_only_the_benchmark_that_was_begun_is_resumed(
-    tmp_path: Path, connected: Bench, model: str
+    tmp_path: Path, quick: Bench, model: str
 ) -> None:
-    stopped_sweep(tmp_path, connected, model)
+    stopped_sweep(tmp_path, quick, model)
     resume = ("--resume", str(tmp_path))
     assert "--repeats would change that" in refusal(*resume, "--repeats", "5")
     text = refusal(model, *SWEEP, "--seed", "3", *resume)
@@ -189,12 +196,10 @@ def test_only_the_benchmark_that_was_begun_is_resumed(
     assert f"go on where it ended with --resume {tmp_path}" in refusal(
         model, *SWEEP, "--out", str(tmp_path)
     )
-    assert connected.log == []
+    assert quick.log == []
 
 
-def test_a_server_that_runs_already_is_a_baseline(
-    tmp_path: Path, connected: Bench, model: str
-) -> None:
+def test_a_server_that_runs_already_is_a_baseline(tmp_path: Path, quick: Bench, model: str) -> None:
     with MockServer(model="gguf", owner="llamacpp") as server:
         urls = ("--against", server.base_url)
         code, _, error = invoke("bench", model, *urls, "--repeats", "2", "--out", str(tmp_path))
@@ -205,17 +210,17 @@ def test_a_server_that_runs_already_is_a_baseline(
     ]
     outside = results.runs_of("llama.cpp")[0]
     assert (outside.server_start_s, outside.server_log) == (0, None)
-    assert [step for step in connected.log if step.startswith("start")] == [
+    assert [step for step in quick.log if step.startswith("start")] == [
         "start cpu-1",
         "start cpu-2",
     ]
-    assert [load.seed for load in connected.sent] == [0, 0, 1000, 1000], "no cache helps the second"
+    assert [load.seed for load in quick.sent] == [0, 0, 1000, 1000], "no cache helps the second"
     (body,) = {body["prompt"] for body in server.requests}
     assert body == "Hello", "asked for a token before each load"
 
 
 def test_a_result_file_is_put_beside_what_was_measured(
-    tmp_path: Path, connected: Bench, model: str
+    tmp_path: Path, quick: Bench, model: str
 ) -> None:
     file = tmp_path / "llama.jsonl"
     file.write_text(
@@ -224,10 +229,10 @@ def test_a_result_file_is_put_beside_what_was_measured(
     load = ("--input-len", "64", "--output-len", "32", "--concurrency", "2")
     out = tmp_path / "out"
     assert invoke("bench", model, *load, "--out", str(out))[0] == 0
-    connected.log.clear()
+    quick.log.clear()
     code, text, error = invoke("bench", "--resume", str(out), "--import", f"llama.cpp={file}")
     assert code == 0, error
-    assert connected.log == []
+    assert quick.log == []
     assert "llama.cpp" in text
     assert [run.configuration for run in Results.load(out / RESULTS_FILE).runs] == [
         "cpu",
@@ -235,7 +240,7 @@ def test_a_result_file_is_put_beside_what_was_measured(
     ]
 
 
-@pytest.mark.usefixtures("connected")
+@pytest.mark.usefixtures("quick")
 def test_a_baseline_that_does_not_answer_is_told_before_anything_is_measured(
     tmp_path: Path, model: str
 ) -> None:
@@ -313,7 +318,7 @@ def test_what_cannot_be_sent_is_refused_before_anything_is_planned() -> None:
     assert "--baseline does not know 'x'" in refusal("org/m", "--baseline", "x")
 
 
-@pytest.mark.usefixtures("connected")
+@pytest.mark.usefixtures("quick")
 def test_requests_longer_than_the_models_context_are_named(model: str) -> None:
     text = refusal(model, "--workload", "long-prompt")
     assert "The workload long-prompt has requests of 4,224 tokens" in text
@@ -346,7 +351,7 @@ def test_a_sweep_runs_every_load_on_each_server_and_shows_the_curve(
         assert configuration.plan.workload.concurrency == 4, "planned for the heaviest load"
 
 
-@pytest.mark.usefixtures("connected")
+@pytest.mark.usefixtures("quick")
 def test_limits_on_latency_count_for_goodput(tmp_path: Path, model: str) -> None:
     limits = ("--ttft", "2s", "--tpot", "80ms", "--e2el", "30s")
     invoke("bench", model, *limits, "--out", str(tmp_path))
@@ -354,7 +359,7 @@ def test_limits_on_latency_count_for_goodput(tmp_path: Path, model: str) -> None
     assert slo.limits_s == {"ttft": 2, "tpot": 0.08, "e2el": 30}
 
 
-@pytest.mark.usefixtures("connected")
+@pytest.mark.usefixtures("quick")
 def test_a_comparison_is_repeated_and_a_measurement_of_one_is_not(
     tmp_path: Path, model: str
 ) -> None:
@@ -364,7 +369,7 @@ def test_a_comparison_is_repeated_and_a_measurement_of_one_is_not(
     assert Results.load(tmp_path / "compare" / RESULTS_FILE).repeats == 3
 
 
-@pytest.mark.usefixtures("connected")
+@pytest.mark.usefixtures("quick")
 def test_baselines_that_cannot_run_here_say_why(tmp_path: Path, model: str) -> None:
     invoke("bench", model, "--split", "3,5", "--baseline", "gpu,cpu,auto", "--out", str(tmp_path))
     results = Results.load(tmp_path / RESULTS_FILE)
@@ -375,7 +380,7 @@ def test_baselines_that_cannot_run_here_say_why(tmp_path: Path, model: str) -> N
     }
 
 
-@pytest.mark.usefixtures("connected")
+@pytest.mark.usefixtures("quick")
 def test_only_a_workload_of_shared_prefixes_has_the_prefix_cache(
     tmp_path: Path, model: str
 ) -> None:
