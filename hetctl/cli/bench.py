@@ -139,6 +139,7 @@ def bench(
     from hetctl.bench.outside import with_unique_names
     from hetctl.bench.results import Results
     from hetctl.bench.resume import resumed
+    from hetctl.bench.sole_use import sole_use
     from hetctl.model.config import read_model_spec
 
     limits = TimeLimits(ready_timeout, load_timeout)
@@ -205,13 +206,14 @@ def bench(
         configurations=with_unique_names((*prepared.configurations, *outside)),
         skipped=prepared.skipped,
     )
-    asked = with_imports(asked, imports or (), folder)
     path = folder / RESULTS_FILE
-    if resume is not None:
-        asked = resumed(Results.load(path), asked, str(resume))
-    elif path.exists():
-        asked = with_more_runs(Results.load(path), asked, str(folder))
-    measure(asked, folder, limits)
+    with sole_use(folder):
+        asked = with_imports(asked, imports or (), folder)
+        if resume is not None:
+            asked = resumed(Results.load(path), asked, str(resume))
+        elif path.exists():
+            asked = with_more_runs(Results.load(path), asked, str(folder))
+        measure(asked, folder, limits)
 
 
 def _resume(folder: Path, limits: "TimeLimits", imports: "Sequence[str]") -> None:
@@ -220,14 +222,18 @@ def _resume(folder: Path, limits: "TimeLimits", imports: "Sequence[str]") -> Non
     from hetctl.bench.environment import describe_environment
     from hetctl.bench.results import Results
     from hetctl.bench.resume import begun_again, resumed
+    from hetctl.bench.sole_use import sole_use
     from hetctl.launch.port import free_port
 
-    before = Results.load(folder / RESULTS_FILE)
-    environment = describe_environment(options.load_machine(None), Path.cwd())
-    again = begun_again(before, environment, free_port())
-    make_ready(again.configurations)
-    going_on = resumed(before, again, str(folder))
-    measure(with_imports(going_on, imports, folder), folder, limits)
+    if not folder.is_dir():
+        raise UsageError(f"There is no folder {folder} to go on with.")
+    with sole_use(folder):
+        before = Results.load(folder / RESULTS_FILE)
+        environment = describe_environment(options.load_machine(None), Path.cwd())
+        again = begun_again(before, environment, free_port())
+        make_ready(again.configurations)
+        going_on = resumed(before, again, str(folder))
+        measure(with_imports(going_on, imports, folder), folder, limits)
 
 
 def _other_options(context: typer.Context) -> list[str]:

@@ -192,7 +192,9 @@ def test_only_the_benchmark_that_was_begun_is_resumed(
     text = refusal(model, *SWEEP, *resume, "--", "--enforce-eager")
     assert "the command of pipeline has nothing in" in text
     assert "leave out --out and --append" in refusal(model, *resume, "--out", "x")
-    assert "Cannot read the hetctl.results file" in refusal("--resume", str(tmp_path / "no"))
+    assert f"There is no folder {tmp_path / 'no'} to go on with" in refusal(
+        "--resume", str(tmp_path / "no")
+    )
     assert f"go on where it ended with --resume {tmp_path}" in refusal(
         model, *SWEEP, "--out", str(tmp_path)
     )
