@@ -131,4 +131,4 @@ def _tail(results: Results) -> list[str]:
 
 
 def _label(run: Run) -> str:
-    return f"{run.configuration} (repeat {run.repeat})"
+    return f"{run.configuration} at {run.point} (repeat {run.repeat})"

@@ -119,9 +119,15 @@ def bench(
             help="Go on with the benchmark in this folder where it was stopped or killed.",
         ),
     ] = None,
-    ready_timeout: Annotated[
+    start_timeout: Annotated[
         float,
-        typer.Option("--ready-timeout", min=1, help="Seconds that a server may take to start."),
+        # The second is what it was called before it was called as in `hetctl serve`.
+        typer.Option(
+            "--start-timeout",
+            "--ready-timeout",
+            min=1,
+            help="Seconds that a server may take to start.",
+        ),
     ] = 1800,
     load_timeout: Annotated[
         float, typer.Option("--load-timeout", min=1, help="Seconds that one load may take.")
@@ -142,7 +148,7 @@ def bench(
     from hetctl.bench.sole_use import sole_use
     from hetctl.model.config import read_model_spec
 
-    limits = TimeLimits(ready_timeout, load_timeout)
+    limits = TimeLimits(start_timeout, load_timeout)
     if resume is not None and not arguments:
         if others := _other_options(context):
             raise UsageError(
@@ -238,7 +244,7 @@ def _resume(folder: Path, limits: "TimeLimits", imports: "Sequence[str]") -> Non
 
 def _other_options(context: typer.Context) -> list[str]:
     """Options on the command line besides those that a resumed benchmark may change."""
-    allowed = {"imports", "resume", "ready_timeout", "load_timeout"}
+    allowed = {"imports", "resume", "start_timeout", "load_timeout"}
     sources = {name: context.get_parameter_source(name) for name in context.params}
     return [
         f"--{name.replace('_', '-')}"

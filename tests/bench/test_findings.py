@@ -1,7 +1,7 @@
 """Doubtful measurements are flagged."""
 
 from hetctl.bench.findings import findings
-from hetctl.bench.results import FailedRun, Load, Results
+from hetctl.bench.results import FailedRun, Load, Outside, Results
 from tests.bench import sample
 
 
@@ -21,14 +21,14 @@ def test_different_input_tokens_are_flagged_with_the_totals() -> None:
     other = sample.measurement(input_tokens=16000)
     (warning,) = warnings(sample.results(runs=(sample.run("hybrid"), sample.run("cpu", 1, other))))
     assert "input tokens differ" in warning
-    assert "hybrid (repeat 1): 16,384, cpu (repeat 1): 16,000" in warning
+    assert "hybrid at c8 (repeat 1): 16,384, cpu at c8 (repeat 1): 16,000" in warning
 
 
 def test_different_output_tokens_are_flagged() -> None:
     other = sample.measurement(output_tokens=4000)
     found = warnings(sample.results(runs=(sample.run("hybrid"), sample.run("cpu", 1, other))))
     assert any("output tokens differ" in warning for warning in found)
-    assert any("cpu (repeat 1) generated 4,000 tokens, not the 4,096" in one for one in found)
+    assert any("cpu at c8 (repeat 1) generated 4,000 tokens, not the 4,096" in one for one in found)
 
 
 def test_failed_requests_are_flagged_once_not_as_different_work() -> None:
@@ -65,3 +65,39 @@ def test_few_requests_make_p99_the_slowest_one() -> None:
     assert any("p99" in note for note in notes(sample.results()))
     many = sample.results(loads=(Load(num_prompts=100),))
     assert not any("p99" in note for note in notes(many))
+
+
+def test_each_point_of_a_sweep_has_its_own_work() -> None:
+    """More requests under more load are no difference; other requests at a point are."""
+    loads = Load(max_concurrency=1, num_prompts=8), Load(max_concurrency=8)
+    few = sample.measurement(completed=8, input_tokens=8 * 512, output_tokens=8 * 128)
+    runs = tuple(
+        sample.run(name, 1, measured, point=point)
+        for name in ("hybrid", "cpu")
+        for point, measured in (("c1", few), ("c8", None))
+    )
+    assert warnings(sample.blank(loads=loads, runs=runs)) == []
+    other = sample.run("gpu+prefetch", 1, few.model_copy(update={"input_tokens": 4000}), "c1")
+    (warning,) = warnings(sample.blank(loads=loads, runs=(*runs, other)))
+    assert "input tokens differ" in warning
+    assert "gpu+prefetch at c1 (repeat 1): 4,000" in warning
+
+
+def test_repeats_with_an_engine_from_outside_are_compared_one_by_one() -> None:
+    """Each repeat has prompts of its own then, and a tokenizer may count them differently."""
+    outside = sample.CPU.model_copy(
+        update={
+            "command": None,
+            "outside": Outside(engine="e", model_name="m", url="http://h:1"),
+        }
+    )
+    more = sample.measurement(input_tokens=32 * 512 + 1)
+    runs = tuple(
+        sample.run(name, repeat, measured)
+        for repeat, measured in ((1, None), (2, more))
+        for name in ("hybrid", "cpu")
+    )
+    both = sample.blank(sample.HYBRID, outside, runs=runs, repeats=2)
+    assert warnings(both) == []
+    (warning,) = warnings(sample.blank(sample.HYBRID, sample.CPU, runs=runs, repeats=2))
+    assert "input tokens differ" in warning
