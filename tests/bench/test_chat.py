@@ -11,7 +11,6 @@ from hetctl.bench.requests import requests_file
 from hetctl.bench.results import Load
 from hetctl.errors import UsageError
 from hetctl.model.tiny import write_tiny
-from tests.bench.tiny_tokenizer import save_tiny_tokenizer
 
 CHAT = Load(workload="chat", dataset="custom", num_prompts=40, seed=5)
 
@@ -47,18 +46,16 @@ def test_prompts_have_their_length_in_the_models_own_tokens(model: Path, tmp_pat
     assert len({one["prompt"] for one in requests}) == len(requests)
 
 
-def test_a_prompt_is_never_too_long(tmp_path: Path) -> None:
-    """Special tokens take room, and this vocabulary knows none of the words."""
+def test_special_tokens_count_as_the_server_counts_them(model: Path, tmp_path: Path) -> None:
     from tokenizers import Tokenizer, processors
 
-    folder = save_tiny_tokenizer(tmp_path / "model")
-    (folder / "config.json").write_text("{}")
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    special = tokenizer.id_to_token(0)
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[UNK] $A [UNK]", special_tokens=[("[UNK]", 0)]
+        single=f"{special} $A {special}", special_tokens=[(special, 0)]
     )
-    tokenizer.save(str(folder / "tokenizer.json"))
-    path = requests_file(CHAT, str(folder), tmp_path)
+    tokenizer.save(str(model / "tokenizer.json"))
+    path = requests_file(CHAT, str(model), tmp_path)
     assert path is not None
     prompts = [json.loads(line)["prompt"] for line in path.read_text().splitlines()]
     counted = [len(tokenizer.encode(prompt).ids) for prompt in prompts]
