@@ -6,7 +6,8 @@ import pytest
 
 from hetctl.bench.circumstances import Aspect
 from hetctl.bench.gate.comparability import Measured, differences, parse_aspects, refuse
-from hetctl.bench.results import FailedRun, Load
+from hetctl.bench.gate.gate import choose_configuration
+from hetctl.bench.results import FailedRun, Load, Outside
 from hetctl.errors import UsageError
 from tests.bench import sample
 from tests.bench.gate import noisy
@@ -116,6 +117,32 @@ def test_every_difference_is_named_with_both_values(case: str) -> None:
 
 def test_equal_circumstances_differ_in_nothing() -> None:
     assert differences(noisy.measured(), noisy.measured(1.3, commit="badcafe", late_s=9)) == ()
+
+
+def test_repeats_that_were_sent_other_prompts_may_differ_in_tokens() -> None:
+    """With an engine from outside each repeat has a seed of its own."""
+    outside = sample.CPU.model_copy(
+        update={"command": None, "outside": Outside(engine="e", model_name="m", url="http://h:1")}
+    )
+
+    def varied(extra: int) -> Measured:
+        made = noisy.results()
+        runs = tuple(
+            run.model_copy(
+                update={
+                    "measurement": run.measurement.model_copy(
+                        update={"input_tokens": 16_000 + run.repeat + extra * (run.repeat == 3)}
+                    )
+                }
+            )
+            for run in made.runs
+        )
+        changes = {"runs": runs, "configurations": (sample.HYBRID, outside)}
+        return choose_configuration(made.model_copy(update=changes), None, "x")
+
+    assert differences(varied(0), varied(0)) == ()
+    (found,) = differences(varied(0), varied(1))
+    assert found.text == "the total of input_tokens is 16,003 in BASE and 16,004 in CURRENT"
 
 
 def test_failures_of_other_configurations_do_not_matter() -> None:
