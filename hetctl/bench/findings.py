@@ -44,6 +44,8 @@ def _interruption(results: Results) -> list[str]:
     if not results.interrupted:
         return []
     planned = len(results.runs) + len(results.failed) + len(to_come(results))
+    if planned == len(results.runs):
+        return ["Interrupted under another load; what was measured until then is shown."]
     return [
         f"Interrupted after {len(results.runs)} of {planned} runs; what was measured until then "
         "is shown."

@@ -53,6 +53,15 @@ def test_failed_configurations_and_interruption_are_flagged() -> None:
     assert "out of memory" in found[1]
 
 
+def test_a_point_that_is_whole_says_that_another_is_not() -> None:
+    loads = Load(max_concurrency=1), Load(max_concurrency=8)
+    stopped = sample.blank(
+        sample.CPU, loads=loads, runs=(sample.run("cpu", point="c1"),), interrupted=True
+    )
+    assert findings(stopped)[0].text.startswith("Interrupted after 1 of 2 runs")
+    assert findings(stopped.at("c1"))[0].text.startswith("Interrupted under another load")
+
+
 def test_a_single_repeat_says_that_there_is_no_interval() -> None:
     assert any("no confidence interval" in note for note in notes(sample.results()))
     repeats = tuple(sample.run("hybrid", repeat) for repeat in (1, 2, 3))
