@@ -22,6 +22,10 @@ from hetctl.bench.results import (
 )
 from hetctl.bench.schedule import to_come
 from hetctl.bench.server import Server, ServerFactory
+from hetctl.bench.telemetry.digest import TelemetryDigest
+from hetctl.bench.telemetry.digesting import digest
+from hetctl.bench.telemetry.record import read_record
+from hetctl.bench.telemetry.run_sampler import run_sampler
 from hetctl.errors import HetctlError, LaunchError
 
 RESULTS_FILE = "results.json"
@@ -160,19 +164,14 @@ class _Comparison:
         name, repeat = session.configuration.name, session.repeat
         stem = f"{name}-{load.point}-{repeat}"
         load_log, raw = f"logs/{stem}-load.log", f"raw/{stem}.json"
+        telemetry = f"telemetry/{stem}.csv"
         started = datetime.now(UTC)
         try:
-            measurement = self._run_load(
-                load,
-                self._target(session, load, load_log, raw),
-                lambda at: self._on_event(
-                    Advanced(name, repeat, at.phase, at.done, at.total, point=load.point)
-                ),
-                self._limits.load_s,
-            )
+            target = self._target(session, load, load_log, raw)
+            measurement, use = self._sampled_load(session, load, target, telemetry)
             session.server.require_alive()
         except HetctlError as error:
-            return self._died_or_failed(session, load, error, load_log, raw)
+            return self._died_or_failed(session, load, error, load_log, raw, telemetry)
         # Before the server is stopped: a stop that fails must not lose the figures.
         run = Run(
             configuration=name,
@@ -184,10 +183,32 @@ class _Comparison:
             server_log=session.server_log,
             load_log=load_log,
             raw_result=raw,
+            telemetry=telemetry,
+            telemetry_digest=use,
         )
         self.update(runs=(*self.results.runs, run))
         self._on_event(Measured(run, to_come(self.results)))
         return True
+
+    def _sampled_load(
+        self, session: _Session, load: Load, target: LoadTarget, telemetry: str
+    ) -> tuple[Measurement, TelemetryDigest | None]:
+        """Send the load, with the machine sampled beside it."""
+        name, repeat = session.configuration.name, session.repeat
+        machine, path = self.results.environment.machine, self._out_dir / telemetry
+        ours = session.configuration.command is not None
+        server_pid = (lambda: session.server.pid) if ours else None
+        with run_sampler(machine, server_pid, path) as sampler:
+
+            def advance(at: LoadProgress) -> None:
+                sampler.enter_phase(at.phase)
+                self._on_event(
+                    Advanced(name, repeat, at.phase, at.done, at.total, point=load.point)
+                )
+
+            measurement = self._run_load(load, target, advance, self._limits.load_s)
+        use = digest(read_record(path), measurement.duration_s, sampler.notes)
+        return measurement, use
 
     def _target(self, session: _Session, load: Load, load_log: str, raw: str) -> LoadTarget:
         return LoadTarget(
@@ -200,7 +221,13 @@ class _Comparison:
         )
 
     def _died_or_failed(
-        self, session: _Session, load: Load, error: HetctlError, load_log: str, raw: str
+        self,
+        session: _Session,
+        load: Load,
+        error: HetctlError,
+        load_log: str,
+        raw: str,
+        telemetry: str,
     ) -> bool:
         """Record why a load gave no figures; whether the server lives on.
 
@@ -219,6 +246,7 @@ class _Comparison:
             str(died or error),
             session.server_log or load_log if died else load_log,
             raw_result=raw if (self._out_dir / raw).exists() else None,
+            telemetry=telemetry if (self._out_dir / telemetry).exists() else None,
         )
         return died is None
 
@@ -231,6 +259,7 @@ class _Comparison:
         reason: str,
         log: str,
         raw_result: str | None = None,
+        telemetry: str | None = None,
     ) -> None:
         failure = FailedRun(
             configuration=configuration,
@@ -240,6 +269,7 @@ class _Comparison:
             reason=reason,
             log=log,
             raw_result=raw_result,
+            telemetry=telemetry,
         )
         self.update(failed=(*self.results.failed, failure))
         self._on_event(Failed(failure, to_come(self.results)))

@@ -32,6 +32,7 @@ def findings(results: Results) -> tuple[Finding, ...]:
         *_failed_requests(results),
         *(text for load in results.loads for text in _different_tokens(results, load.point)),
         *_short_outputs(results),
+        *_disturbed(results),
     )
     notes = (*_repeats(results), *_tail(results))
     return (
@@ -102,6 +103,16 @@ def _short_outputs(results: Results) -> list[str]:
         if not run.measurement.failed
         and (asked := asked_output_tokens(offered(results, run.point, run.repeat)))
         != run.measurement.output_tokens
+    ]
+
+
+def _disturbed(results: Results) -> list[str]:
+    """One sentence per kind of disturbance of a run."""
+    return [
+        f"{_label(run)} ran under {mark.kind}: {mark.text}."
+        for run in results.runs
+        if run.telemetry_digest
+        for mark in run.telemetry_digest.marks
     ]
 
 

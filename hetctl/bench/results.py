@@ -17,9 +17,11 @@ from pydantic import (
     model_validator,
 )
 
+from hetctl.bench.telemetry.digest import TelemetryDigest
 from hetctl.document import Document, Frozen
 from hetctl.launch.command import LaunchCommand
 from hetctl.machine import Machine
+from hetctl.model.spec import ModelSpec
 from hetctl.plan import Plan
 
 
@@ -201,6 +203,8 @@ class Run(Frozen):
     """What ``vllm bench serve`` wrote, with every request; or the imported file."""
     telemetry: str | None = None
     """What was sampled beside the load, if anything was."""
+    telemetry_digest: TelemetryDigest | None = None
+    """Its means and extremes over the load, and whether they leave doubts."""
 
 
 FailedPhase = Literal["server", "load"]
@@ -237,6 +241,8 @@ class Results(Document):
     VERSION: ClassVar[int] = 3
 
     model: str
+    spec: ModelSpec | None = None
+    """What the model weighs, to say how much memory a token reads."""
     environment: Environment
     loads: tuple[Load, ...] = Field(min_length=1)
     """The points, in the order they run: one, or a sweep."""

@@ -13,6 +13,10 @@ class Server(Protocol):
     @property
     def base_url(self) -> str: ...
 
+    @property
+    def pid(self) -> int | None:
+        """The process that leads the server's session; None before it starts."""
+
     def start(self) -> None:
         """Start the process.
 

@@ -205,6 +205,7 @@ def bench(
     prepared = prepare(inputs, kinds, (*prefix_cache, *vllm_args))
     asked = Results(
         model=model,
+        spec=inputs.spec,
         environment=describe_environment(prepared.machine, Path.cwd()),
         loads=loads,
         repeats=repeats or (_REPEATS if kinds or outside or imports else 1),
@@ -325,6 +326,10 @@ class _WaitedFor:
     @property
     def base_url(self) -> str:
         return self._server.base_url
+
+    @property
+    def pid(self) -> int | None:
+        return self._server.pid
 
     def start(self) -> None:
         self._server.start()

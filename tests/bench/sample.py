@@ -12,6 +12,7 @@ from hetctl.bench.results import (
     Run,
     Versions,
 )
+from hetctl.bench.telemetry.digest import GpuDigest, TelemetryDigest
 from hetctl.launch.command import LaunchCommand
 from hetctl.machine import Core, Cpu, Gpu, Machine, NumaNode
 from hetctl.plan import Plan, Prediction, RankPlan
@@ -119,6 +120,35 @@ def measurement(tokens_per_s: float = 100.0, ttft_s: float = 0.5, **changes: obj
 
 
 POINT = Load().point
+
+
+def telemetry(gpu_energy_j: float = 4096.0, **changes: object) -> TelemetryDigest:
+    """Of a run on the GPU and 16 CPUs that nothing disturbed."""
+    figures: dict[str, object] = {
+        "samples": 40,
+        "gpus": (
+            GpuDigest(
+                index=0,
+                energy_j=gpu_energy_j,
+                power_mean_w=100.0,
+                temperature_max_c=61.0,
+                sm_clock_mean_hz=1.98e9,
+                memory_used_max_bytes=22.0 * GIB,
+                busy_mean=0.6,
+                thermal_share=0.0,
+                power_cap_share=0.0,
+            ),
+        ),
+        "cpu_load_mean": 0.9,
+        "cpu_frequency_mean_hz": 2.9e9,
+        "cpu_frequency_min_hz": 2.8e9,
+        "server_cpus_mean": 14.2,
+        "foreign_cpu_share": 0.01,
+        "memory_used_max_bytes": 60.0 * GIB,
+        "server_memory_max_bytes": 20.0 * GIB,
+        "cpu_package_energy_j": 8192.0,
+    }
+    return TelemetryDigest.model_validate(figures | changes)
 
 
 def run(name: str, repeat: int = 1, measured: Measurement | None = None, point: str = POINT) -> Run:

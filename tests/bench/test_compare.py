@@ -1,5 +1,6 @@
 """The order of runs, and that nothing measured is ever lost."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +11,9 @@ from hetctl.bench.compare import RESULTS_FILE, TimeLimits, compare
 from hetctl.bench.events import Advanced, Event, Failed, Measured
 from hetctl.bench.load import LoadTarget
 from hetctl.bench.load_progress import LoadProgress
-from hetctl.bench.results import Load, Measurement, Results
+from hetctl.bench.results import Environment, Load, Measurement, Results
 from hetctl.bench.schedule import to_come
+from hetctl.bench.telemetry.record import read_record
 from hetctl.errors import HetctlError, LaunchError
 from tests.bench import sample
 
@@ -57,6 +59,7 @@ class FakeServer:
     bench: Bench
     name: str
     base_url: str = "http://fake"
+    pid: int | None = None
 
     def start(self) -> None:
         self.bench.on_server("start")
@@ -268,3 +271,20 @@ def test_a_flat_curve_ends_a_sweep_early_and_for_all_repeats(tmp_path: Path) -> 
             load.point for load in loads[:points_each]
         ]
         assert len(results.runs) == 2 * 2 * points_each
+
+
+def test_the_machine_is_sampled_beside_each_run(tmp_path: Path) -> None:
+    bench = Bench(on_load=lambda _: time.sleep(0.05))
+    blank = two().model_copy(update={"environment": no_gpu_environment()})
+    for run in bench.compare(blank, tmp_path).runs:
+        assert run.telemetry == f"telemetry/{run.configuration}-c8-1.csv"
+        assert run.telemetry_digest is not None
+        assert run.telemetry_digest.samples > 0
+        assert run.telemetry_digest.cpu_load_mean is not None
+        record = read_record(tmp_path / run.telemetry)
+        assert list(dict.fromkeys(record.phases)) == ["idle", "load"]
+
+
+def no_gpu_environment() -> Environment:
+    machine = sample.machine().model_copy(update={"gpus": ()})
+    return sample.blank().environment.model_copy(update={"machine": machine})

@@ -2,6 +2,7 @@
 
 from hetctl.bench.findings import findings
 from hetctl.bench.results import FailedRun, Load, Outside, Results
+from hetctl.bench.telemetry.digest import Mark
 from tests.bench import sample
 
 
@@ -110,3 +111,20 @@ def test_repeats_with_an_engine_from_outside_are_compared_one_by_one() -> None:
     assert warnings(both) == []
     (warning,) = warnings(sample.blank(sample.HYBRID, sample.CPU, runs=runs, repeats=2))
     assert "input tokens differ" in warning
+
+
+def test_runs_under_foreign_load_or_throttling_are_flagged() -> None:
+    marks = (
+        Mark(kind="foreign load", text="other programs took 15% of the CPUs' time (limit 5%)"),
+        Mark(kind="throttling", text="the kernel counted thermal throttling of the CPU"),
+    )
+    disturbed = sample.run("cpu").model_copy(
+        update={"telemetry_digest": sample.telemetry(marks=marks)}
+    )
+    quiet = sample.run("hybrid").model_copy(update={"telemetry_digest": sample.telemetry()})
+    found = warnings(sample.results(runs=(quiet, disturbed)))
+    assert found == [
+        "cpu (repeat 1) ran under foreign load: other programs took 15% of the CPUs' time "
+        "(limit 5%).",
+        "cpu (repeat 1) ran under throttling: the kernel counted thermal throttling of the CPU.",
+    ]

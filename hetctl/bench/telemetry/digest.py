@@ -38,8 +38,6 @@ class GpuDigest(Frozen):
 class TelemetryDigest(Frozen):
     """Means, extremes and sums over the load, without warm-up; None where not readable."""
 
-    file: str
-    """All readings, relative to ``results.json``."""
     samples: NonNegativeInt
     """Readings that the figures come from."""
     gpus: tuple[GpuDigest, ...] = ()

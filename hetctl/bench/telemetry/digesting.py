@@ -23,9 +23,7 @@ _GPU = re.compile(r"gpu(\d+)_")
 _CPU_LOAD = re.compile(r"cpu\d+_load$")
 
 
-def digest(
-    record: Record, load_s: float, file: str, notes: Iterable[str] = ()
-) -> TelemetryDigest | None:
+def digest(record: Record, load_s: float, notes: Iterable[str] = ()) -> TelemetryDigest | None:
     """The figures of the load, which took ``load_s``; None if it was not recorded."""
     window = record.window("load", load_s)
     if window is None or window.duration_s <= 0:
@@ -33,7 +31,6 @@ def digest(
     loads = [name for name in record.columns if _CPU_LOAD.match(name)]
     gpus = sorted({int(m[1]) for name in record.columns if (m := _GPU.match(name))})
     return TelemetryDigest(
-        file=file,
         samples=sum(window.begin_s < at_s <= window.end_s for at_s in record.times_s),
         gpus=tuple(_gpu(record, index, window) for index in gpus),
         cpu_load_mean=_mean(record.mean(name, window) for name in loads),
@@ -98,12 +95,12 @@ def _marks(record: Record, window: Window, gpus: list[int], cpus: int) -> Iterat
 
 
 def _busy_before(record: Record, index: int) -> Iterator[Mark]:
-    """The first row is from before the server started; all of it is others' work."""
+    """The first row is from before the load, when the server had nothing to do."""
     busy = record.columns.get(f"gpu{index}_busy_share", ())
     if busy and record.phases[0] == "idle" and (busy[0] or 0.0) > FOREIGN_LIMIT:
         yield Mark(
             kind="foreign load",
-            text=f"GPU {index} was {busy[0]:.0%} busy before the server started "
+            text=f"GPU {index} was {busy[0]:.0%} busy before the load began "
             f"(limit {FOREIGN_LIMIT:.0%})",
         )
 

@@ -19,7 +19,7 @@ def record(**columns: list[float | None]) -> Record:
 
 
 def marks(**columns: list[float | None]) -> list[Mark]:
-    found = digest(record(**columns), 4, "t.csv")
+    found = digest(record(**columns), 4)
     assert found is not None
     return list(found.marks)
 
@@ -33,11 +33,10 @@ def test_only_the_load_counts() -> None:
             gpu1_power_w=[0, 0, 100, 200, 300, 400, 900],
         ),
         4,
-        "telemetry/a-1.csv",
         ["a note"],
     )
     assert found is not None
-    assert (found.file, found.samples, found.notes) == ("telemetry/a-1.csv", 4, ("a note",))
+    assert (found.samples, found.notes) == (4, ("a note",))
     assert found.cpu_load_mean == pytest.approx(0.5)
     assert found.memory_used_max_bytes == 3
     (gpu,) = found.gpus
@@ -47,20 +46,20 @@ def test_only_the_load_counts() -> None:
 
 def test_energy_is_what_the_counter_rose_by() -> None:
     counter: list[float | None] = [0, 1000, 1100, None, 1300, 1400, 9000]
-    found = digest(record(gpu0_energy_j=counter, gpu0_power_w=[50.0] * 7), 3.5, "t.csv")
+    found = digest(record(gpu0_energy_j=counter, gpu0_power_w=[50.0] * 7), 3.5)
     assert found is not None
     assert found.gpus[0].energy_j == pytest.approx(350), "half of the last second counts"
 
 
 def test_without_a_counter_energy_is_the_integral_of_power() -> None:
-    found = digest(record(gpu0_power_w=[0, 0, 100, 200, 300, 400, 900]), 4, "t.csv")
+    found = digest(record(gpu0_power_w=[0, 0, 100, 200, 300, 400, 900]), 4)
     assert found is not None
     assert found.gpus[0].energy_j == pytest.approx(1000)
 
 
 def test_a_load_that_was_not_recorded_has_no_digest() -> None:
     idle = Record((0.0, 1.0), ("idle", "server"), {"cpu0_load": (0.0, 1.0)})
-    assert digest(idle, 4, "t.csv") is None
+    assert digest(idle, 4) is None
 
 
 def test_a_quiet_run_has_no_mark() -> None:
@@ -87,7 +86,7 @@ def test_foreign_load_is_marked_with_its_share_and_the_limit() -> None:
 def test_a_gpu_that_was_busy_before_is_foreign_load() -> None:
     (mark,) = marks(gpu0_busy_share=[0.4, 0, 1, 1, 1, 1, 1])
     assert mark.kind == "foreign load"
-    assert "GPU 0 was 40% busy before the server started" in mark.text
+    assert "GPU 0 was 40% busy before the load began" in mark.text
 
 
 @pytest.mark.parametrize("reason", [0x8, 0x20, 0x40, 0x80])
@@ -98,7 +97,7 @@ def test_heat_and_the_power_brake_are_throttling(reason: int) -> None:
 
 
 def test_the_power_limit_is_told_but_not_marked() -> None:
-    found = digest(record(gpu0_throttle_reasons=[0, 0, 4, 4, 0, 0, 0]), 4, "t.csv")
+    found = digest(record(gpu0_throttle_reasons=[0, 0, 4, 4, 0, 0, 0]), 4)
     assert found is not None
     assert found.marks == ()
     assert found.gpus[0].power_cap_share == 0.5
