@@ -16,6 +16,8 @@ class EfficiencyFigure:
 
     key: str
     title: str
+    long_title: str
+    unit: str
     higher_is_better: bool
     of: Callable[[Results, Run], float | None]
     format: Callable[[float], str]
@@ -76,16 +78,40 @@ def run_memory_limit(results: Results, run: Run) -> MemoryLimit | None:
 
 EFFICIENCY = (
     EfficiencyFigure(
-        "gpu_joules_per_output_token", "GPU J/token", False, _gpu_joules_per_token, format_number
+        key="gpu_joules_per_output_token",
+        title="GPU J/token",
+        long_title="GPU energy per output token",
+        unit="J/token",
+        higher_is_better=False,
+        of=_gpu_joules_per_token,
+        format=format_number,
     ),
     EfficiencyFigure(
-        "cpu_joules_per_output_token", "CPU J/token", False, _cpu_joules_per_token, format_number
+        key="cpu_joules_per_output_token",
+        title="CPU J/token",
+        long_title="CPU energy per output token",
+        unit="J/token",
+        higher_is_better=False,
+        of=_cpu_joules_per_token,
+        format=format_number,
     ),
     EfficiencyFigure(
-        "bytes_read_per_output_token", "Read/token", False, _bytes_per_token, format_bytes
+        key="bytes_read_per_output_token",
+        title="Read/token",
+        long_title="Memory read per output token",
+        unit="bytes",
+        higher_is_better=False,
+        of=_bytes_per_token,
+        format=format_bytes,
     ),
     EfficiencyFigure(
-        "memory_bandwidth_share", "Of memory limit", True, _bandwidth_share, "{:.0%}".format
+        key="memory_bandwidth_share",
+        title="Of memory limit",
+        long_title="Share of what memory bandwidth allows",
+        unit="1 is the limit",
+        higher_is_better=True,
+        of=_bandwidth_share,
+        format="{:.0%}".format,
     ),
 )
 """In the order they are shown. Joules are of the whole load over all output tokens."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hetctl.bench.csv import to_csv
-from hetctl.bench.html import to_html
+from hetctl.bench.html.page import to_html
 from hetctl.bench.markdown import to_markdown
 from hetctl.bench.results import Results
 from hetctl.bench.saturation import busiest_point
@@ -20,5 +20,5 @@ def write_reports(results: Results, folder: Path) -> tuple[Path, ...]:
     # These compare configurations under one load; of a sweep, where it reached its most.
     at_one = results.at(busiest_point(results))
     write_atomically(folder / "results.md", to_markdown(at_one))
-    write_atomically(folder / "report.html", to_html(at_one))
+    write_atomically(folder / "report.html", to_html(results, folder))
     return tuple(folder / name for name in ("results.csv", "results.md", "report.html"))

@@ -112,3 +112,16 @@ def resolved(one: Value, other: Value) -> bool | None:
     if one.half_width is None or other.half_width is None:
         return None
     return one.low > other.high or other.low > one.high
+
+
+def ratio_interval(one: Value, other: Value) -> tuple[float, float] | None:
+    """The 95% interval of ``one / other``; None when a repeat is missing to tell.
+
+    Relative errors of independent means add up in squares; the interval is symmetrical on a
+    logarithmic axis, so that it is the same whichever way the ratio is taken.
+    """
+    if one.half_width is None or other.half_width is None or min(one.mean, other.mean) <= 0:
+        return None
+    spread = math.exp(math.hypot(one.half_width / one.mean, other.half_width / other.mean))
+    ratio = one.mean / other.mean
+    return ratio / spread, ratio * spread
