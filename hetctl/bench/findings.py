@@ -23,6 +23,7 @@ class Finding:
 def findings(results: Results) -> tuple[Finding, ...]:
     """Warnings first, then notes."""
     warnings = (
+        *(f"Joined with care: {caveat}." for caveat in results.caveats),
         *_interruption(results),
         *(
             f"{failure.configuration} failed{f' at {failure.point}' if failure.point else ''} in "

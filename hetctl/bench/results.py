@@ -234,6 +234,17 @@ class Skipped(Frozen):
     reason: str
 
 
+class Joined(Frozen):
+    """A folder that ``hetctl report`` joined with others."""
+
+    folder: str
+    git_commit: str | None
+    started: AwareDatetime
+    argv: tuple[str, ...]
+    configurations: tuple[str, ...]
+    """Under the names that they have now."""
+
+
 class Results(Document):
     """Everything that the reports are made from."""
 
@@ -258,6 +269,10 @@ class Results(Document):
     skipped: tuple[Skipped, ...] = ()
     duration_s: NonNegativeFloat = 0.0
     interrupted: bool = False
+    joined: tuple[Joined, ...] = ()
+    """Where the parts come from, of results that were put together later."""
+    caveats: tuple[str, ...] = ()
+    """How the parts differ: reasons to doubt what is shown side by side, as clauses."""
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:

@@ -1,6 +1,7 @@
 """Throughput and latency over load, in the terminal."""
 
 from rich import box
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -8,9 +9,16 @@ from hetctl.bench.metrics import LATENCIES, OUTPUT_THROUGHPUT, Metric
 from hetctl.bench.results import Load, Results
 from hetctl.bench.saturation import FLAT_POINTS, loads_for, saturation_point
 from hetctl.bench.summary import value_over
+from hetctl.bench.sweep_verdict import judge_sweep
 from hetctl.bench.verdict import describe_point
 
 _SHOWN = (OUTPUT_THROUGHPUT, LATENCIES["ttft"][1]["p50"], LATENCIES["tpot"][1]["p50"])
+
+
+def sweep_headline(results: Results) -> RenderableType:
+    """Who wins at which load."""
+    verdict = judge_sweep(results)
+    return Group(Text(verdict.headline, "bold"), Text(verdict.detail, "dim"))
 
 
 def sweep_table(results: Results, ascii_only: bool = False) -> Table:

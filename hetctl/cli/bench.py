@@ -301,16 +301,17 @@ def measure(asked: "Results", folder: Path, limits: "TimeLimits") -> None:
         raise typer.Exit(EXIT_INTERRUPTED)
 
 
-def show(results: "Results", folder: Path) -> None:
+def show(results: "Results", folder: Path, parquet: bool = False) -> None:
     """Write the reports into the folder and print the comparison."""
     from hetctl.bench.report import write_reports
     from hetctl.bench.saturation import busiest_point
-    from hetctl.bench.sweep_table import sweep_table
+    from hetctl.bench.sweep_table import sweep_headline, sweep_table
     from hetctl.bench.table import comparison_report
     from hetctl.cli.console import err, out
 
-    paths = write_reports(results, folder)
+    paths = write_reports(results, folder, parquet)
     if len(results.loads) > 1:
+        out.print(sweep_headline(results))
         out.print(sweep_table(results, ascii_only=out.options.ascii_only))
     out.print(comparison_report(results.at(busiest_point(results)), out))
     err.print("Wrote " + ", ".join(map(str, paths)), markup=False, soft_wrap=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hetctl.bench.efficiency import EFFICIENCY, EfficiencyFigure
-from hetctl.bench.metrics import LATENCIES, METRICS, OUTPUT_THROUGHPUT, Metric
+from hetctl.bench.metrics import LATENCIES, OUTPUT_THROUGHPUT, Metric
 from hetctl.bench.results import Results
 from hetctl.bench.summary import ConfigurationSummary, Summary, Value
 from hetctl.bench.verdict import Outcome, outcome_of
@@ -50,7 +50,7 @@ def rows(results: Results, summary: Summary) -> list[Row]:
             tuple(_cell(summary, one, metric) for one in summary.measured),
             group=metric.key.startswith("p50_"),
         )
-        for metric in METRICS
+        for metric in summary.metrics
     ]
     costs = [row for figure in EFFICIENCY if (row := _efficiency_row(results, summary, figure))]
     return found + [Row(row.title, row.cells, group=row is costs[0]) for row in costs]
