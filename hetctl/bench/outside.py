@@ -148,6 +148,11 @@ class OutsideServer:
     def base_url(self) -> str:
         return self._url
 
+    @property
+    def pid(self) -> int | None:
+        """None: its processes are not known here."""
+        return None
+
     def start(self) -> None:
         """Somebody else did."""
 
