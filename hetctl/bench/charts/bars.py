@@ -47,7 +47,7 @@ def bar_charts(summary: Summary, names: Sequence[str]) -> dict[str, str]:
 
 def _throughput_chart(summary: Summary, metric: Metric, series: Sequence[int]) -> "Figure":
     measured = summary.measured
-    figure, axes = new_figure(_MARGIN_IN + _BAR_IN * len(measured) * 1.6)
+    figure, axes = new_figure(_MARGIN_IN + _BAR_IN * len(measured) * 1.6, long_labels=True)
     values = [one.value(metric) for one in measured]
     for at, value in enumerate(values):
         _bar(axes, at, value, 0.62, series[at], metric.format)
@@ -68,7 +68,9 @@ def _latency_chart(
     """Groups of bars, one group per percentile, one bar per configuration."""
     measured = summary.measured
     count = len(measured)
-    figure, axes = new_figure(_MARGIN_IN + _BAR_IN * len(SHOWN_PARTS) * (count + 0.5))
+    figure, axes = new_figure(
+        _MARGIN_IN + _BAR_IN * len(SHOWN_PARTS) * (count + 0.5), long_labels=True
+    )
     values = [one.value(parts[part]) for part in SHOWN_PARTS for one in measured]
     unit, scale = time_unit(max(value.high for value in values))
 

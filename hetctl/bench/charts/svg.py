@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 SERIES = 6
 """Colours that the page defines, ``--series-1`` ...; more configurations start over."""
 WIDTH_IN = 4.5
+_MARGINS_IN = (0.56, 0.42, 0.12, 0.24)
+"""Left, bottom, right, top: numbers and a label, half a number, a unit."""
 
 INK, MUTED, GRID = "#010101", "#020202", "#030303"
 _PLACE_HOLDERS = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)"} | {
@@ -57,11 +59,21 @@ def chart_style() -> Iterator[None]:
         yield
 
 
-def new_figure(height_in: float) -> tuple["Figure", "Axes"]:
-    """One chart of the usual width."""
+def new_figure(height_in: float, long_labels: bool = False) -> tuple["Figure", "Axes"]:
+    """One chart of the usual width.
+
+    Args:
+        long_labels: labels of the vertical axis are names; finding out how much room they
+            need takes as long as drawing. Numbers of up to seven digits have theirs.
+    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained" if long_labels else None)
+    if not long_labels:
+        left, bottom, right, top = _MARGINS_IN
+        figure.subplots_adjust(
+            left / WIDTH_IN, bottom / height_in, 1 - right / WIDTH_IN, 1 - top / height_in
+        )
     return figure, figure.add_subplot()
 
 
