@@ -7,12 +7,15 @@ from hetctl.bench.telemetry.cpu import CpuSource
 from hetctl.bench.telemetry.energy import EnergySource
 from hetctl.bench.telemetry.gpu import GpuSource
 from hetctl.bench.telemetry.memory import MemorySource
-from hetctl.bench.telemetry.sampler import Sampler
+from hetctl.bench.telemetry.sampler import INTERVAL_S, Sampler
 from hetctl.machine import Machine
 
 
 def run_sampler(
-    machine: Machine, server_pid: Callable[[], int | None] | None, path: Path
+    machine: Machine,
+    server_pid: Callable[[], int | None] | None,
+    path: Path,
+    interval_s: float = INTERVAL_S,
 ) -> Sampler:
     """Samples the GPUs that ``machine`` names and this host, into ``path``.
 
@@ -20,4 +23,5 @@ def run_sampler(
         server_pid: see :class:`~hetctl.bench.telemetry.cpu.CpuSource`.
     """
     gpus = GpuSource(gpu.index for gpu in machine.gpus)
-    return Sampler((gpus, CpuSource(server_pid), MemorySource(), EnergySource()), path)
+    sources = (gpus, CpuSource(server_pid), MemorySource(), EnergySource())
+    return Sampler(sources, path, interval_s)
