@@ -206,6 +206,7 @@ class _Comparison:
                     Advanced(name, repeat, at.phase, at.done, at.total, point=load.point)
                 )
 
+            sampler.enter_phase("prepare")
             measurement = self._run_load(load, target, advance, self._limits.load_s)
         use = digest(read_record(path), measurement.duration_s, sampler.notes)
         return measurement, use

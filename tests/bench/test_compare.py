@@ -282,7 +282,7 @@ def test_the_machine_is_sampled_beside_each_run(tmp_path: Path) -> None:
         assert run.telemetry_digest.samples > 0
         assert run.telemetry_digest.cpu_load_mean is not None
         record = read_record(tmp_path / run.telemetry)
-        assert list(dict.fromkeys(record.phases)) == ["idle", "load"]
+        assert list(dict.fromkeys(record.phases)) == ["idle", "prepare", "load"]
 
 
 def no_gpu_environment() -> Environment:

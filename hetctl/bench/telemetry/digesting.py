@@ -31,7 +31,7 @@ def digest(record: Record, load_s: float, notes: Iterable[str] = ()) -> Telemetr
     loads = [name for name in record.columns if _CPU_LOAD.match(name)]
     gpus = sorted({int(m[1]) for name in record.columns if (m := _GPU.match(name))})
     return TelemetryDigest(
-        samples=sum(window.begin_s < at_s <= window.end_s for at_s in record.times_s),
+        samples=record.readings(window),
         gpus=tuple(_gpu(record, index, window) for index in gpus),
         cpu_load_mean=_mean(record.mean(name, window) for name in loads),
         cpu_frequency_mean_hz=record.mean("cpu_frequency_hz", window),

@@ -42,6 +42,13 @@ class Record:
         begin_s = self.times_s[max(0, first - 1)]
         return Window(begin_s, min(begin_s + duration_s, self.times_s[-1]))
 
+    def readings(self, window: Window) -> int:
+        """How many rows cover a part of the window."""
+        return sum(
+            since_s < window.end_s and at_s > window.begin_s
+            for since_s, at_s in pairwise(self.times_s)
+        )
+
     def values(self, column: str, window: Window) -> list[tuple[float, float]]:
         """``(value, seconds that it stands for)`` of the rows whose time is in the window."""
         found = []

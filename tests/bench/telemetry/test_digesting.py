@@ -44,6 +44,12 @@ def test_only_the_load_counts() -> None:
     assert gpu.temperature_max_c is None
 
 
+def test_a_load_between_two_readings_still_has_one() -> None:
+    found = digest(record(cpu0_load=[0, 0, 0.5, 1, 1, 1, 1]), 0.25)
+    assert found is not None
+    assert (found.samples, found.cpu_load_mean) == (1, 0.5)
+
+
 def test_energy_is_what_the_counter_rose_by() -> None:
     counter: list[float | None] = [0, 1000, 1100, None, 1300, 1400, 9000]
     found = digest(record(gpu0_energy_j=counter, gpu0_power_w=[50.0] * 7), 3.5)
