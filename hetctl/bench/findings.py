@@ -108,13 +108,21 @@ def _short_outputs(results: Results) -> list[str]:
 
 
 def _disturbed(results: Results) -> list[str]:
-    """One sentence per kind of disturbance of a run."""
-    return [
-        f"{_label(run)} ran under {mark.kind}: {mark.text}."
-        for run in results.runs
-        if run.telemetry_digest
-        for mark in run.telemetry_digest.marks
-    ]
+    """One sentence per configuration and kind of disturbance; each run has its marks."""
+    sentences = []
+    for configuration in results.configurations:
+        runs = results.runs_of(configuration.name)
+        marks = [
+            (run, mark)
+            for run in runs
+            for mark in (run.telemetry_digest.marks if run.telemetry_digest else ())
+        ]
+        for kind in dict.fromkeys(mark.kind for _, mark in marks):
+            run, mark = next(pair for pair in marks if pair[1].kind == kind)
+            others = len({id(run) for run, mark in marks if mark.kind == kind}) - 1
+            more = f"; so did {others} more of its {len(runs)} runs" if others else ""
+            sentences.append(f"{_label(run)} ran under {kind}: {mark.text}{more}.")
+    return sentences
 
 
 def _repeats(results: Results) -> list[str]:

@@ -118,13 +118,16 @@ def test_runs_under_foreign_load_or_throttling_are_flagged() -> None:
         Mark(kind="foreign load", text="other programs took 15% of the CPUs' time (limit 5%)"),
         Mark(kind="throttling", text="the kernel counted thermal throttling of the CPU"),
     )
-    disturbed = sample.run("cpu").model_copy(
-        update={"telemetry_digest": sample.telemetry(marks=marks)}
-    )
+    marked = {"telemetry_digest": sample.telemetry(marks=marks)}
+    disturbed = sample.run("cpu").model_copy(update=marked)
     quiet = sample.run("hybrid").model_copy(update={"telemetry_digest": sample.telemetry()})
     found = warnings(sample.results(runs=(quiet, disturbed)))
     assert found == [
-        "cpu (repeat 1) ran under foreign load: other programs took 15% of the CPUs' time "
+        "cpu at c8 (repeat 1) ran under foreign load: other programs took 15% of the CPUs' time "
         "(limit 5%).",
-        "cpu (repeat 1) ran under throttling: the kernel counted thermal throttling of the CPU.",
+        "cpu at c8 (repeat 1) ran under throttling: the kernel counted thermal throttling of the "
+        "CPU.",
     ]
+    again = sample.run("cpu", 2).model_copy(update=marked)
+    found = warnings(sample.results(runs=(disturbed, again, sample.run("cpu", 3)), repeats=3))
+    assert found[0].endswith("(limit 5%); so did 1 more of its 3 runs.")
