@@ -9,7 +9,7 @@ from hetctl.bench.findings import findings
 from hetctl.bench.metrics import Metric, format_number
 from hetctl.bench.results import Results
 from hetctl.bench.saturation import busiest_point
-from hetctl.bench.summary import ConfigurationSummary, Summary, summarise
+from hetctl.bench.summary import ConfigurationSummary, Summary, describe_interval, summarise
 from hetctl.bench.sweep_verdict import judge_sweep, winners
 from hetctl.bench.verdict import describe_load, describe_point
 from hetctl.units import format_bytes, format_duration
@@ -43,7 +43,7 @@ def _winners(results: Results) -> Iterable[str]:
             markdown_text(one.name),
             format_number(one.rate),
             f"{one.ratio:.2f}x {markdown_text(one.second)}" if one.second else "",
-            "{:.2f}x to {:.2f}x".format(*one.interval) if one.interval else "",
+            describe_interval(one.interval),
         )
         for one in winners(results)
     ]

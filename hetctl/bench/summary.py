@@ -12,6 +12,9 @@ from hetctl.bench.results import Configuration, Results, Run
 # table 1.96 + 2.5/df is right to 1%.
 _T95 = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
+_MEANINGLESS = 25.0
+"""An interval of a ratio whose ends are further apart than this factor says nothing."""
+
 
 @dataclass(frozen=True)
 class Value:
@@ -125,3 +128,14 @@ def ratio_interval(one: Value, other: Value) -> tuple[float, float] | None:
     spread = math.exp(math.hypot(one.half_width / one.mean, other.half_width / other.mean))
     ratio = one.mean / other.mean
     return ratio / spread, ratio * spread
+
+
+def describe_interval(interval: tuple[float, float] | None) -> str:
+    """``1.18x to 1.32x``; empty without an interval."""
+    if interval is None:
+        return ""
+    low, high = interval
+    # With two repeats that differ, Student's t leaves anything possible.
+    if high > _MEANINGLESS * low:
+        return "too few repeats to tell"
+    return f"{low:.2f}x to {high:.2f}x"

@@ -8,6 +8,7 @@ from hetctl.bench.results import Load, Results
 from hetctl.bench.summary import (
     ConfigurationSummary,
     Summary,
+    describe_interval,
     ratio_interval,
     resolved,
     summarise,
@@ -83,7 +84,7 @@ def _sentence(load: Load) -> str:
 
 def _interval(one: ConfigurationSummary, other: ConfigurationSummary) -> str:
     found = ratio_interval(one.value(OUTPUT_THROUGHPUT), other.value(OUTPUT_THROUGHPUT))
-    return f" (95% interval {found[0]:.2f}x to {found[1]:.2f}x)" if found else ""
+    return f" (95% interval: {describe_interval(found)})" if found else ""
 
 
 def _doubt(plan: ConfigurationSummary, reference: ConfigurationSummary) -> str:

@@ -53,7 +53,7 @@ def test_the_factor_comes_with_its_interval_whoever_wins() -> None:
         return judge(sample.results(runs=runs, repeats=3)).headline
 
     # 4.303 x 0.01 / sqrt(3) = 2.48% of each, in squares 3.51% of the ratio.
-    interval = "(95% interval 1.93x to 2.07x)."
+    interval = "(95% interval: 1.93x to 2.07x)."
     assert headline(200).endswith(f"as fast as cpu, by output tokens/s {interval}")
     assert headline(50).endswith(f"as fast as hybrid, by output tokens/s {interval}")
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _HEIGHT_IN = 2.6
+_WHISKERS = 1.3
+"""Intervals are shown up to so many times the highest mean, and cut off there."""
 
 
 @dataclass(frozen=True)
@@ -209,8 +211,10 @@ def _draw(
                 ha="center",
                 fontsize=8,
             )
-    reach = (reach * factor for curve in curves for _, y in curve for reach in (y.mean, y.high))
-    scale_y(axes, reach, unit)
+    # An interval of few repeats can be so long that the curves would be flat beside it.
+    reach = [min(y.high, _WHISKERS * highest) for curve in curves for _, y in curve]
+    means = [y.mean for curve in curves for _, y in curve]
+    scale_y(axes, [value * factor for value in (*means, *reach)], unit)
 
 
 def _id(*parts: str) -> str:

@@ -25,7 +25,7 @@ from hetctl.bench.metrics import OUTPUT_THROUGHPUT
 from hetctl.bench.request_latencies import request_latencies
 from hetctl.bench.results import Results, Run
 from hetctl.bench.saturation import busiest_point
-from hetctl.bench.summary import summarise
+from hetctl.bench.summary import describe_interval, summarise
 from hetctl.bench.sweep_verdict import judge_sweep, winners
 from hetctl.bench.telemetry.record import Record, Window, read_record
 from hetctl.bench.verdict import describe_load, describe_point
@@ -60,6 +60,7 @@ def to_html(results: Results, folder: Path | None = None) -> str:
         "duration": format_duration,
         "shell": shlex.join,
         "point": describe_point,
+        "interval": describe_interval,
         "load": describe_load,
     }
     point = busiest_point(results)
