@@ -38,7 +38,13 @@ def main() -> None:
     asked = parser.parse_args()
 
     load = Load(input_len=64, output_len=64, num_prompts=asked.prompts, max_concurrency=8)
-    inputs = inputs_from_options(asked.model, max_model_len=512)
+    inputs = inputs_from_options(
+        asked.model,
+        max_model_len=512,
+        concurrency=load.max_concurrency or 1,
+        input_len=load.input_len,
+        output_len=load.output_len,
+    )
     plan = inputs.plan()
     prepare_runtime(plan, print)
     command = launch_command(plan, host="127.0.0.1", port=free_port())
