@@ -8,7 +8,7 @@ import pytest
 
 from hetctl.bench.html.page import to_html
 from hetctl.bench.html.ranks import segments
-from hetctl.bench.results import FailedRun, Results, Skipped
+from hetctl.bench.results import FailedRun, Outside, Results, Skipped
 from hetctl.units import GIB
 from tests.bench import sample
 from tests.bench.sample_folder import sweep_folder
@@ -212,3 +212,11 @@ def test_without_its_files_a_report_lacks_only_what_is_drawn_from_them(tmp_path:
         assert "distributions" not in sections
         assert "machine" in sections
         assert not [one for one in page.attributes("aria-label") if "over time" in one]
+
+
+def test_an_engine_from_outside_says_so(tmp_path: Path) -> None:
+    outside = Outside(engine="<llama.cpp>", model_name="m", url="http://other:8080")
+    engine = sample.CPU.model_copy(update={"plan": None, "command": None, "outside": outside})
+    runs = sample.run("hybrid"), sample.run("cpu").model_copy(update={"server_log": None})
+    page = Page(to_html(sample.blank(sample.HYBRID, engine, runs=runs), tmp_path))
+    assert "Not started by hetctl: <llama.cpp>, measured at http://other:8080, as m." in page.text
