@@ -58,7 +58,7 @@ def connected(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Bench:
 @pytest.fixture
 def quick(connected: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """The same without reports, which take most of the time."""
-    monkeypatch.setattr(report, "write_reports", lambda results, folder: ())
+    monkeypatch.setattr(report, "write_reports", lambda *_: ())
     return connected
 
 
