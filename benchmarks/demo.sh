@@ -13,4 +13,4 @@ echo
 hetctl plan "$model" --split 4,4 --max-model-len 1024 $load
 echo
 hetctl bench "$model" --compare --split 4,4 --max-model-len 1024 $load \
-  --num-prompts 32 --out "$OUT"
+  --num-prompts 32 --repeats 1 --out "$OUT"

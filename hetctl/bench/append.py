@@ -23,8 +23,7 @@ def with_more_runs(before: Results, more: Results, source: str) -> Results:
             f"{source} holds a failed run ({failure.configuration}, run {failure.repeat}), so no "
             "runs are added to it; start a new folder."
         )
-    found = list(_changes(before, more, source))
-    if found:
+    if found := list(changes(before, more, source)):
         raise UsageError(
             f"Runs can be added to {source} only under the same circumstances, but "
             f"{'; '.join(found)}."
@@ -40,7 +39,8 @@ def with_more_runs(before: Results, more: Results, source: str) -> Results:
     )
 
 
-def _changes(before: Results, more: Results, source: str) -> Iterator[str]:
+def changes(before: Results, more: Results, source: str) -> Iterator[str]:
+    """What makes ``more`` a measurement of something else than ``before``, one sentence each."""
     names = (source, "this run")
     yield from (difference.text for difference in circumstances(before, more, names))
     commits = before.environment.git_commit, more.environment.git_commit
@@ -59,6 +59,8 @@ def _described(results: Results) -> str:
 
 
 def _description(configuration: Configuration) -> str:
+    if configuration.outside is not None:
+        return f"{configuration.name} ({configuration.outside.url or configuration.outside.file})"
     if configuration.plan is None:
         return configuration.name
     split = "+".join(map(str, configuration.plan.split))

@@ -1,6 +1,6 @@
 """Whether two benchmarks are of the same machine, software, model and load."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,10 +35,26 @@ def circumstances(one: Results, other: Results, names: tuple[str, str]) -> Itera
             yield differ("versions", field, *(version or "none" for version in versions))
     if one.model != other.model:
         yield differ("model", "model", one.model, other.model)
-    for field in Load.model_fields:
-        values = getattr(one.offered_load, field), getattr(other.offered_load, field)
-        if values[0] != values[1]:
-            yield differ("seed" if field == "seed" else "workload", field, *values)
+    yield from _loads(one.loads, other.loads, names)
+
+
+def _loads(
+    ones: Sequence[Load], others: Sequence[Load], names: tuple[str, str]
+) -> Iterator[Difference]:
+    """Loads are compared one by one; the number of points is told first."""
+    if len(ones) != len(others):
+        points = (", ".join(load.point for load in loads) for loads in (ones, others))
+        here, there = points
+        yield difference("workload", "the sweep", (here, there), names)
+        return
+    told = set()
+    for one, other in zip(ones, others, strict=True):
+        for field in Load.model_fields:
+            values = getattr(one, field), getattr(other, field)
+            if values[0] != values[1] and field not in told:
+                told.add(field)
+                aspect: Aspect = "seed" if field == "seed" else "workload"
+                yield difference(aspect, field, values, names)
 
 
 def difference(

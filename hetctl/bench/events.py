@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hetctl.bench.results import FailedRun, Run
+from hetctl.bench.schedule import Coming
 
 Phase = Literal["server", "prepare", "warm-up", "load", "stop"]
 
@@ -20,6 +21,8 @@ class Advanced:
     total: int = 0
     """0 when the length of the phase is not known."""
     detail: str = ""
+    point: str = ""
+    """Empty while the phase belongs to the server, which all points share."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +30,17 @@ class Measured:
     """A run gave figures; they are saved."""
 
     run: Run
+    left: tuple[Coming, ...]
+    """What is still to come."""
 
 
 @dataclass(frozen=True)
 class Failed:
-    """A run gave none, and its configuration will not run again."""
+    """A run gave none, and is not tried again."""
 
     failure: FailedRun
+    left: tuple[Coming, ...]
+    """What is still to come."""
 
 
 Event = Advanced | Measured | Failed

@@ -35,6 +35,8 @@ class LoadTarget:
     """Folder or hub id of the model's tokenizer."""
     result_file: Path
     log_file: Path
+    requests_file: Path | None = None
+    """The requests, where the load's dataset is a file of them."""
 
 
 def run_load(
@@ -54,6 +56,7 @@ def run_load(
         served_name=target.served_name,
         tokenizer=target.tokenizer,
         result_file=target.result_file,
+        requests_file=target.requests_file,
     )
     target.result_file.parent.mkdir(parents=True, exist_ok=True)
     target.log_file.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,13 @@ _VLLM = ("-m", "vllm.entrypoints.cli.main", "bench", "serve")
 
 
 def load_argv(
-    load: Load, *, base_url: str, served_name: str, tokenizer: str, result_file: Path
+    load: Load,
+    *,
+    base_url: str,
+    served_name: str,
+    tokenizer: str,
+    result_file: Path,
+    requests_file: Path | None = None,
 ) -> tuple[str, ...]:
     """The command line; the same load gives the same requests to any server.
 
@@ -21,18 +27,18 @@ def load_argv(
         served_name: the model's name in requests.
         tokenizer: folder or hub id; prompts are random tokens of its vocabulary.
         result_file: where the generator writes its JSON.
+        requests_file: the requests themselves, of the dataset ``custom``.
     """
-    options = {
+    options: dict[str, object] = {
         "--backend": "openai",
         "--base-url": base_url,
         "--model": served_name,
         "--tokenizer": tokenizer,
         "--dataset-name": load.dataset,
-        "--random-input-len": load.input_len,
-        "--random-output-len": load.output_len,
+        **_dataset_options(load, requests_file),
         "--num-prompts": load.num_prompts,
-        "--max-concurrency": load.max_concurrency,
         "--request-rate": "inf" if load.request_rate is None else load.request_rate,
+        "--burstiness": load.burstiness,
         "--seed": load.seed,
         "--num-warmups": load.num_warmups,
         "--temperature": 0,
@@ -41,9 +47,36 @@ def load_argv(
         "--result-dir": result_file.parent,
         "--result-filename": result_file.name,
     }
+    if load.max_concurrency is not None:
+        options["--max-concurrency"] = load.max_concurrency
     flat = (str(part) for option in options.items() for part in option)
-    flags = ("--ignore-eos", "--save-result", "--save-detailed")
-    return (sys.executable, *_VLLM, *flat, *flags)
+    flags = ["--ignore-eos", "--save-result", "--save-detailed"]
+    if requests_file is not None:
+        # The file is what is sent: its prompts as they are, in its order, and none twice.
+        flags += ["--skip-chat-template", "--disable-shuffle", "--no-oversample"]
+    limits = [f"{name}:{limit_s * 1e3:g}" for name, limit_s in load.slo.limits_s.items()]
+    goodput = ["--goodput", *limits] if limits else []
+    return (sys.executable, *_VLLM, *flat, *flags, *goodput)
+
+
+def _dataset_options(load: Load, requests_file: Path | None) -> dict[str, object]:
+    match load.dataset:
+        case "random":
+            return {
+                "--random-input-len": load.input_len,
+                "--random-output-len": load.output_len,
+            }
+        case "prefix_repetition":
+            return {
+                "--prefix-repetition-prefix-len": load.prefix_len,
+                "--prefix-repetition-suffix-len": load.input_len - load.prefix_len,
+                "--prefix-repetition-num-prefixes": load.num_prefixes,
+                "--prefix-repetition-output-len": load.output_len,
+            }
+        case "custom":
+            assert requests_file is not None
+            # -1 takes each request's own length from the file.
+            return {"--dataset-path": requests_file, "--custom-output-len": -1}
 
 
 def load_environment(caller: Mapping[str, str], tokenizer: str) -> dict[str, str]:

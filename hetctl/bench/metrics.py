@@ -68,6 +68,19 @@ REQUEST_THROUGHPUT = Metric(
     "request_throughput", "Requests/s", "req/s", lambda measured: measured.request_throughput
 )
 
+
+def _goodput(measured: Measurement) -> float:
+    if measured.request_goodput is None:
+        raise UsageError(
+            "request_goodput was not measured: it needs limits on latency; give hetctl bench "
+            "--ttft, --tpot or --e2el."
+        )
+    return measured.request_goodput
+
+
+REQUEST_GOODPUT = Metric("request_goodput", "Goodput req/s", "req/s", _goodput)
+"""Where the load has an SLO only; of others it raises UsageError."""
+
 LATENCIES = {
     "ttft": ("Time to first token", _latency("ttft", "TTFT")),
     "tpot": ("Time per output token", _latency("tpot", "TPOT")),
@@ -92,9 +105,9 @@ ALL_METRICS = (
     TOTAL_THROUGHPUT,
     *(metric for _, parts in LATENCIES.values() for metric in parts.values()),
 )
-"""What a run measures."""
+"""What every run measures."""
 
-_BY_KEY = {metric.key: metric for metric in ALL_METRICS}
+_BY_KEY = {metric.key: metric for metric in (*ALL_METRICS, REQUEST_GOODPUT)}
 _LATENCY_FIRST = re.compile(rf"({'|'.join(LATENCIES)})_(\w+)")
 
 
@@ -110,7 +123,7 @@ def find_metric(name: str) -> Metric:
     key = re.sub(r"_m?s$", "", name.lower())
     key = _LATENCY_FIRST.sub(r"\2_\1", key).replace("median_", "p50_")
     if key not in _BY_KEY:
-        rates = ", ".join(metric.key for metric in ALL_METRICS if metric.higher_is_better)
+        rates = ", ".join(key for key, metric in _BY_KEY.items() if metric.higher_is_better)
         latencies = ", ".join(LATENCIES)
         raise UsageError(
             f"There is no metric {name!r}. Rates are {rates}; latencies are mean, p50, p90, p95 "

@@ -3,20 +3,27 @@
 from pathlib import Path
 
 from hetctl.bench.csv import to_csv
-from hetctl.bench.html import to_html
+from hetctl.bench.frame import to_parquet
+from hetctl.bench.html.page import to_html
 from hetctl.bench.markdown import to_markdown
 from hetctl.bench.results import Results
 from hetctl.document import write_atomically
 
-_RENDERERS = {"results.csv": to_csv, "results.md": to_markdown, "report.html": to_html}
 
-
-def write_reports(results: Results, folder: Path) -> tuple[Path, ...]:
-    """CSV, Markdown and HTML next to ``results.json``; gives their paths.
+def write_reports(results: Results, folder: Path, parquet: bool = False) -> tuple[Path, ...]:
+    """CSV, Markdown and HTML next to ``results.json``, and Parquet if asked; gives their paths.
 
     Raises:
         HetctlError: a file cannot be written.
+        UsageError: Parquet needs a package that is not installed.
     """
-    for name, render in _RENDERERS.items():
-        write_atomically(folder / name, render(results))
-    return tuple(folder / name for name in _RENDERERS)
+    files: dict[str, str | bytes] = {
+        "results.csv": to_csv(results),
+        "results.md": to_markdown(results),
+        "report.html": to_html(results, folder),
+    }
+    if parquet:
+        files["results.parquet"] = to_parquet(results)
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+    return tuple(folder / name for name in files)

@@ -1,6 +1,11 @@
-"""What a benchmark measured, and under which circumstances: ``results.json``."""
+"""What a benchmark measured, and under which circumstances: ``results.json``.
 
-from typing import ClassVar, Literal
+Configurations (ways to serve the model) x points (loads, from light to heavy) x repeats, and
+for each of these one :class:`Run` or :class:`FailedRun` with files of its own. A renderer of
+one point works on :meth:`Results.at`.
+"""
+
+from typing import ClassVar, Literal, Self
 
 from pydantic import (
     AwareDatetime,
@@ -9,29 +14,69 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    model_validator,
 )
 
+from hetctl.bench.telemetry.digest import TelemetryDigest
 from hetctl.document import Document, Frozen
 from hetctl.launch.command import LaunchCommand
 from hetctl.machine import Machine
+from hetctl.model.spec import ModelSpec
 from hetctl.plan import Plan
 
 
-class Load(Frozen):
-    """The requests that every configuration is sent, drawn from one seed."""
+class Slo(Frozen):
+    """Service-level objective: what a request must keep to count for goodput."""
 
-    dataset: Literal["random"] = "random"
+    ttft_s: PositiveFloat | None = None
+    tpot_s: PositiveFloat | None = None
+    e2el_s: PositiveFloat | None = None
+
+    @property
+    def limits_s(self) -> dict[str, float]:
+        """The limits that are set, in seconds, by vLLM's name of the latency."""
+        limits = {"ttft": self.ttft_s, "tpot": self.tpot_s, "e2el": self.e2el_s}
+        return {name: limit for name, limit in limits.items() if limit is not None}
+
+
+class Load(Frozen):
+    """The requests that every configuration is sent at one point, drawn from one seed."""
+
+    workload: str = "random"
+    """Which of :mod:`hetctl.bench.workloads` the requests are of."""
+    dataset: Literal["random", "prefix_repetition", "custom"] = "random"
+    """Of ``vllm bench serve``; ``custom`` is a file of requests that hetctl makes."""
     input_len: PositiveInt = 512
-    """Tokens of each prompt."""
+    """Tokens of each prompt; where lengths vary, their mean."""
     output_len: PositiveInt = 128
-    """Tokens that each request must generate; the end-of-sequence token is ignored."""
+    """Tokens that each request must generate (the end-of-sequence token is ignored); where
+    lengths vary, their mean."""
+    prefix_len: NonNegativeInt = 0
+    """Of ``input_len``, the first tokens that requests have in common."""
+    num_prefixes: PositiveInt = 1
+    """How many different such prefixes there are."""
     num_prompts: PositiveInt = 32
-    max_concurrency: PositiveInt = 8
+    max_concurrency: PositiveInt | None = 8
+    """Most requests at a time; None sends each when it is due, whatever is under way."""
     request_rate: PositiveFloat | None = None
-    """Requests per second (Poisson); None sends as fast as the concurrency allows."""
+    """Requests per second; None sends as fast as the concurrency allows (a closed loop)."""
+    burstiness: PositiveFloat = 1.0
+    """Shape of the gamma distribution of the gaps between requests: 1 is a Poisson process,
+    less is burstier. Without effect in a closed loop."""
     seed: NonNegativeInt = 0
     num_warmups: NonNegativeInt = 2
     """Requests before the clock starts; they repeat the first prompt."""
+    slo: Slo = Slo()
+
+    @property
+    def point(self) -> str:
+        """``c8`` for 8 requests at a time, ``r2.5`` for 2.5 per second, ``r2.5-c8`` for both.
+
+        Unique among the points of a sweep, and part of file names.
+        """
+        rate = "" if self.request_rate is None else f"r{self.request_rate:g}"
+        cap = "" if self.max_concurrency is None else f"c{self.max_concurrency}"
+        return "-".join(part for part in (rate, cap) if part) or "all-at-once"
 
 
 class Versions(Frozen):
@@ -55,8 +100,21 @@ class Environment(Frozen):
     started: AwareDatetime
 
 
+class Outside(Frozen):
+    """An engine that hetctl did not start."""
+
+    engine: str
+    """What it calls itself."""
+    model_name: str
+    """Name under which it offers the model."""
+    url: str | None = None
+    """Where it answered; None where its own result file was imported."""
+    file: str | None = None
+    """The imported file, as given."""
+
+
 class Configuration(Frozen):
-    """One way to serve the model."""
+    """One way to serve the model: a plan that hetctl starts, or an engine from outside."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9+._-]*$")
     """Short and unique; it is also part of file names."""
@@ -66,7 +124,23 @@ class Configuration(Frozen):
     """One sentence: why it is in the comparison."""
     plan: Plan | None = None
     """None for a configuration that hetctl does not plan."""
-    command: LaunchCommand
+    command: LaunchCommand | None = None
+    """None for an engine from outside."""
+    outside: Outside | None = None
+    """None for a server that hetctl starts."""
+
+    @model_validator(mode="after")
+    def _comes_from_somewhere(self) -> Self:
+        if (self.command is None) == (self.outside is None):
+            raise ValueError("a configuration has a command or is from outside")
+        return self
+
+    @property
+    def model_name(self) -> str:
+        """Name under which requests ask for the model."""
+        one = self.command or self.outside
+        assert one is not None
+        return one.model_name
 
 
 class Distribution(Frozen):
@@ -90,6 +164,8 @@ class Measurement(Frozen):
     output_tokens: NonNegativeInt
     request_throughput: PositiveFloat
     """Completed requests per second."""
+    request_goodput: NonNegativeFloat | None = None
+    """Completed requests per second that kept the load's SLO; None where it has none."""
     output_throughput: NonNegativeFloat
     """Generated tokens per second."""
     total_token_throughput: NonNegativeFloat
@@ -107,28 +183,47 @@ class Measurement(Frozen):
 
 
 class Run(Frozen):
-    """One load on one freshly started server. Files are relative to ``results.json``."""
+    """One load on one server. Files are relative to ``results.json``."""
 
     configuration: str
     repeat: PositiveInt
+    """Which start of the server: all points of a repeat share one."""
+    point: str
+    """Which load: its :attr:`Load.point`."""
     started: AwareDatetime
+    """When the load began."""
     server_start_s: NonNegativeFloat
-    """From starting the process until it answered."""
+    """From starting the process until it answered; 0 for an engine from outside."""
     measurement: Measurement
-    server_log: str
-    load_log: str
+    server_log: str | None
+    """None for an engine from outside."""
+    load_log: str | None
+    """None for an imported result."""
     raw_result: str
-    """What ``vllm bench serve`` wrote, with every request."""
+    """What ``vllm bench serve`` wrote, with every request; or the imported file."""
+    telemetry: str | None = None
+    """What was sampled beside the load, if anything was."""
+    telemetry_digest: TelemetryDigest | None = None
+    """Its means and extremes over the load, and whether they leave doubts."""
+
+
+FailedPhase = Literal["server", "load"]
 
 
 class FailedRun(Frozen):
-    """A run that gave no figures. The configuration was not tried again."""
+    """A run that gave no figures. It was not tried again, nor were its later repeats."""
 
     configuration: str
     repeat: PositiveInt
-    phase: Literal["server", "load"]
+    point: str | None
+    """None when no server came up, so that no point could run."""
+    phase: FailedPhase
     reason: str
     log: str
+    """Of the server or of the load, whichever tells more."""
+    raw_result: str | None = None
+    """What ``vllm bench serve`` wrote in spite of it."""
+    telemetry: str | None = None
 
 
 class Skipped(Frozen):
@@ -139,23 +234,65 @@ class Skipped(Frozen):
     reason: str
 
 
+class Joined(Frozen):
+    """A folder that ``hetctl report`` joined with others."""
+
+    folder: str
+    git_commit: str | None
+    started: AwareDatetime
+    argv: tuple[str, ...]
+    configurations: tuple[str, ...]
+    """Under the names that they have now."""
+
+
 class Results(Document):
     """Everything that the reports are made from."""
 
     KIND: ClassVar[str] = "hetctl.results"
-    VERSION: ClassVar[int] = 2  # the plans in it are of version 2
+    VERSION: ClassVar[int] = 3
 
     model: str
+    spec: ModelSpec | None = None
+    """What the model weighs, to say how much memory a token reads."""
     environment: Environment
-    offered_load: Load
+    loads: tuple[Load, ...] = Field(min_length=1)
+    """The points, in the order they run: one, or a sweep."""
     repeats: PositiveInt
     """Asked for; after an interruption there may be fewer."""
+    stop_when_flat: bool = False
+    """Whether a configuration was spared the points behind its saturation
+    (:mod:`hetctl.bench.saturation`)."""
     configurations: tuple[Configuration, ...]
     runs: tuple[Run, ...] = ()
+    """Those that gave figures, in the order they ran."""
     failed: tuple[FailedRun, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     duration_s: NonNegativeFloat = 0.0
     interrupted: bool = False
+    joined: tuple[Joined, ...] = ()
+    """Where the parts come from, of results that were put together later."""
+    caveats: tuple[str, ...] = ()
+    """How the parts differ: reasons to doubt what is shown side by side, as clauses."""
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        for what, names in (
+            ("points", [load.point for load in self.loads]),
+            ("configurations", [one.name for one in self.configurations]),
+        ):
+            if len(set(names)) < len(names):
+                raise ValueError(f"two {what} have the same name among {', '.join(names)}")
+        return self
+
+    @property
+    def offered_load(self) -> Load:
+        """The load of results with one point; of a sweep, look at each point with :meth:`at`.
+
+        Raises:
+            ValueError: there are several points.
+        """
+        (load,) = self.loads
+        return load
 
     def configuration(self, name: str) -> Configuration:
         """The configuration called ``name``.
@@ -168,17 +305,33 @@ class Results(Document):
                 return configuration
         raise KeyError(name)
 
-    @property
-    def to_come(self) -> tuple[tuple[int, Configuration], ...]:
-        """Repeat and configuration of the runs that are asked for and not there, in turn."""
-        there = {(run.repeat, run.configuration) for run in self.runs}
-        return tuple(
-            (repeat, configuration)
-            for repeat in range(1, self.repeats + 1)
-            for configuration in self.configurations
-            if (repeat, configuration.name) not in there
+    def load_at(self, point: str) -> Load:
+        """The load of a point.
+
+        Raises:
+            KeyError: there is no such point.
+        """
+        for load in self.loads:
+            if load.point == point:
+                return load
+        raise KeyError(point)
+
+    def at(self, point: str) -> "Results":
+        """The same results with one point only.
+
+        Raises:
+            KeyError: there is no such point.
+        """
+        return self.model_copy(
+            update={
+                "loads": (self.load_at(point),),
+                "runs": tuple(run for run in self.runs if run.point == point),
+                "failed": tuple(one for one in self.failed if one.point in (point, None)),
+            }
         )
 
-    def runs_of(self, name: str) -> tuple[Run, ...]:
-        """The runs of one configuration, in the order they ran."""
-        return tuple(run for run in self.runs if run.configuration == name)
+    def runs_of(self, name: str, point: str | None = None) -> tuple[Run, ...]:
+        """The runs of one configuration, at one point or all, in the order they ran."""
+        return tuple(
+            run for run in self.runs if run.configuration == name and point in (run.point, None)
+        )

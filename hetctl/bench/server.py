@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from hetctl.launch.command import LaunchCommand
+from hetctl.bench.results import Configuration
 
 
 class Server(Protocol):
@@ -12,6 +12,10 @@ class Server(Protocol):
 
     @property
     def base_url(self) -> str: ...
+
+    @property
+    def pid(self) -> int | None:
+        """The process that leads the server's session; None before it starts."""
 
     def start(self) -> None:
         """Start the process.
@@ -27,9 +31,16 @@ class Server(Protocol):
             LaunchError: the process died, or ``timeout_s`` passed.
         """
 
+    def require_alive(self) -> None:
+        """Return if the server still runs.
+
+        Raises:
+            LaunchError: it died; the message has its reason.
+        """
+
     def stop(self) -> None:
         """End the process and free its devices; does nothing if it is not running."""
 
 
-ServerFactory = Callable[[LaunchCommand, Path], Server]
-"""Makes a server, not yet started, whose output goes to the given log file."""
+ServerFactory = Callable[[Configuration, Path], Server]
+"""Makes the server of a configuration, not yet started; its output goes to the given log file."""

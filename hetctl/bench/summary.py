@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from hetctl.bench.metrics import OUTPUT_THROUGHPUT, Metric
+from hetctl.bench.metrics import METRICS, OUTPUT_THROUGHPUT, REQUEST_GOODPUT, Metric
 from hetctl.bench.results import Configuration, Results, Run
 
 # Two-sided 95% quantiles of Student's t for 1, 2, ... degrees of freedom; beyond the
 # table 1.96 + 2.5/df is right to 1%.
 _T95 = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+
+_MEANINGLESS = 25.0
+"""An interval of a ratio whose ends are further apart than this factor says nothing."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,14 @@ class Summary:
     when no baseline was measured, or nothing but it."""
 
     @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What tables show: goodput, too, where every run has one."""
+        runs = [run for one in self.measured for run in one.runs]
+        if runs and all(run.measurement.request_goodput is not None for run in runs):
+            return (REQUEST_GOODPUT, *METRICS)
+        return METRICS
+
+    @property
     def plan(self) -> ConfigurationSummary | None:
         """The plan under test, if it was measured."""
         return next((one for one in self.measured if one.configuration.role == "plan"), None)
@@ -104,3 +115,27 @@ def resolved(one: Value, other: Value) -> bool | None:
     if one.half_width is None or other.half_width is None:
         return None
     return one.low > other.high or other.low > one.high
+
+
+def ratio_interval(one: Value, other: Value) -> tuple[float, float] | None:
+    """The 95% interval of ``one / other``; None when a repeat is missing to tell.
+
+    Relative errors of independent means add up in squares; the interval is symmetrical on a
+    logarithmic axis, so that it is the same whichever way the ratio is taken.
+    """
+    if one.half_width is None or other.half_width is None or min(one.mean, other.mean) <= 0:
+        return None
+    spread = math.exp(math.hypot(one.half_width / one.mean, other.half_width / other.mean))
+    ratio = one.mean / other.mean
+    return ratio / spread, ratio * spread
+
+
+def describe_interval(interval: tuple[float, float] | None) -> str:
+    """``1.18x to 1.32x``; empty without an interval."""
+    if interval is None:
+        return ""
+    low, high = interval
+    # With two repeats that differ, Student's t leaves anything possible.
+    if high > _MEANINGLESS * low:
+        return "too few repeats to tell"
+    return f"{low:.2f}x to {high:.2f}x"

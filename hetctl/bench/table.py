@@ -5,12 +5,14 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from hetctl.bench.efficiency import EFFICIENCY
 from hetctl.bench.findings import findings
 from hetctl.bench.metrics import METRICS, Metric
 from hetctl.bench.results import Results
 from hetctl.bench.summary import ConfigurationSummary, Summary, summarise
 from hetctl.bench.verdict import judge, outcome_of
 
+_LAST_OF_SECTION = ("total_token_throughput", METRICS[-1].key)
 _STYLES = {"win": "green", "loss": "red", "even": "dim"}
 _ARROWS = {"win": "▲", "loss": "▼", "even": "="}
 _ASCII_ARROWS = {"win": "+", "loss": "-", "even": "="}
@@ -28,7 +30,7 @@ def comparison_report(results: Results, console: Console) -> RenderableType:
     ]
     summary = summarise(results)
     if summary.measured:
-        parts.append(comparison_table(summary, ascii_only=console.options.ascii_only))
+        parts.append(comparison_table(results, summary, ascii_only=console.options.ascii_only))
     parts += [
         Text(f"{finding.level}: {finding.text}", "yellow" if finding.level == "warning" else "dim")
         for finding in findings(results)
@@ -37,7 +39,7 @@ def comparison_report(results: Results, console: Console) -> RenderableType:
     return Group(*parts)
 
 
-def comparison_table(summary: Summary, ascii_only: bool = False) -> Table:
+def comparison_table(results: Results, summary: Summary, ascii_only: bool = False) -> Table:
     """One row per metric, one column per configuration; the best of a row is bold.
 
     A ratio is how many times *better* than the reference a figure is, for throughput and
@@ -60,9 +62,14 @@ def comparison_table(summary: Summary, ascii_only: bool = False) -> Table:
     table.add_column("", no_wrap=True)
     for one in summary.measured:
         table.add_column(one.name, justify="right", style=None)
-    for metric in METRICS:
+    for metric in summary.metrics:
         cells = (_cell(summary, one, metric, ascii_only) for one in summary.measured)
-        table.add_row(metric.title, *cells, end_section=metric.key == "total_token_throughput")
+        table.add_row(metric.title, *cells, end_section=metric.key in _LAST_OF_SECTION)
+    for figure in EFFICIENCY:
+        values = [figure.value(results, one.runs) for one in summary.measured]
+        if any(values):
+            texts = ("" if value is None else figure.format(value.mean) for value in values)
+            table.add_row(figure.title, *texts)
     return table
 
 

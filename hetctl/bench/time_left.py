@@ -10,14 +10,14 @@ def time_left_s(
     """Seconds until the last run ends, or None before the first one has ended.
 
     Args:
-        finished_s: durations of the finished runs of each configuration.
-        remaining: the configuration of every run to come, the running one first.
+        finished_s: durations of the finished runs of each kind: a configuration at a point.
+        remaining: the kind of every run to come, the running one first.
         elapsed_s: how long the running one has been at it.
     """
     known = [duration for durations in finished_s.values() for duration in durations]
     if not known:
         return None
-    # A configuration that has not run yet is taken for an average one.
+    # A kind that has not run yet is taken for an average one.
     expected = [fmean(finished_s.get(name) or known) for name in remaining]
     if not expected:
         return 0.0

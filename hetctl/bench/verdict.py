@@ -5,7 +5,14 @@ from typing import Literal
 
 from hetctl.bench.metrics import LATENCIES, OUTPUT_THROUGHPUT, format_number
 from hetctl.bench.results import Load, Results
-from hetctl.bench.summary import ConfigurationSummary, Summary, resolved, summarise
+from hetctl.bench.summary import (
+    ConfigurationSummary,
+    Summary,
+    describe_interval,
+    ratio_interval,
+    resolved,
+    summarise,
+)
 from hetctl.units import format_duration
 
 SAME_WITHIN = 0.02
@@ -37,13 +44,14 @@ def judge(results: Results) -> Verdict:
         return Verdict("single", headline, _sentence(results.offered_load))
     ratio = summary.speedup(plan, OUTPUT_THROUGHPUT) or 0.0
     outcome = outcome_of(ratio)
-    headline = {
-        "win": f"{plan.name} is {ratio:.2f}x as fast as {reference.name}",
-        "loss": f"{reference.name} is {1 / ratio if ratio else 0:.2f}x as fast as {plan.name}",
-        "even": f"{plan.name} and {reference.name} are equally fast",
-    }[outcome]
+    first, second = (reference, plan) if outcome == "loss" else (plan, reference)
+    factor = 1 / ratio if ratio and outcome == "loss" else ratio
+    headline = f"{first.name} is {factor:.2f}x as fast as {second.name}"
+    if outcome == "even":
+        headline = f"{plan.name} and {reference.name} are equally fast"
     detail = f"{_sentence(results.offered_load)} {_latency_sentence(summary, plan, reference)}"
-    return Verdict(outcome, f"{headline}, by output tokens/s{_doubt(plan, reference)}.", detail)
+    headline += f", by output tokens/s{_interval(first, second)}{_doubt(plan, reference)}."
+    return Verdict(outcome, headline, detail)
 
 
 def outcome_of(speedup: float) -> Literal["win", "loss", "even"]:
@@ -55,15 +63,28 @@ def outcome_of(speedup: float) -> Literal["win", "loss", "even"]:
 
 def describe_load(load: Load) -> str:
     """``32 requests of 512 + 128 tokens, 8 at a time``."""
-    rate = "" if load.request_rate is None else f", {load.request_rate:g} per second"
+    about = "about " if load.dataset == "custom" else ""
+    shared = f" ({load.prefix_len} shared)" if load.prefix_len else ""
     return (
-        f"{load.num_prompts} requests of {load.input_len} + {load.output_len} tokens, "
-        f"{load.max_concurrency} at a time{rate}"
+        f"{load.num_prompts} requests of {about}{load.input_len}{shared} + {load.output_len} "
+        f"tokens, {describe_point(load)}"
     )
+
+
+def describe_point(load: Load) -> str:
+    """``8 at a time``, ``2.5 per second``, or both."""
+    cap = f"{load.max_concurrency} at a time" if load.max_concurrency else ""
+    rate = f"{load.request_rate:g} per second" if load.request_rate else ""
+    return ", ".join(part for part in (cap, rate) if part) or "all at once"
 
 
 def _sentence(load: Load) -> str:
     return f"Load: {describe_load(load)}."
+
+
+def _interval(one: ConfigurationSummary, other: ConfigurationSummary) -> str:
+    found = ratio_interval(one.value(OUTPUT_THROUGHPUT), other.value(OUTPUT_THROUGHPUT))
+    return f" (95% interval: {describe_interval(found)})" if found else ""
 
 
 def _doubt(plan: ConfigurationSummary, reference: ConfigurationSummary) -> str:

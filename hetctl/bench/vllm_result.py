@@ -23,7 +23,11 @@ def read_measurement(path: Path) -> Measurement:
         HetctlError: the file is missing, cut short or lacks a figure, or no request
             succeeded (the first error of a request is quoted).
     """
-    data = _read(path)
+    return measurement_of(_read(path), path)
+
+
+def measurement_of(data: Mapping[str, Any], path: Path) -> Measurement:
+    """Like :func:`read_measurement`, of what the file at ``path`` held."""
     errors = _errors(data)
     if not data.get("completed"):
         cause = errors[0] if errors else "no reason was given"
@@ -39,6 +43,7 @@ def read_measurement(path: Path) -> Measurement:
             input_tokens=data["total_input_tokens"],
             output_tokens=data["total_output_tokens"],
             request_throughput=data["request_throughput"],
+            request_goodput=data.get("request_goodput"),
             output_throughput=data["output_throughput"],
             total_token_throughput=data["total_token_throughput"],
             **{name: _distribution(data, name) for name in PERCENTILE_METRICS},

@@ -1,51 +1,71 @@
 """``hetctl bench``: measure a plan, and what it must beat, under one load."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hetctl.cli import bench_load as load_options
 from hetctl.cli import plan_options as options
+from hetctl.cli.bench_plan import (
+    make_ready,
+    outside_baselines,
+    prepare,
+    server_for,
+    with_imports,
+)
 from hetctl.cli.vllm_args import ModelAndVllmArgs, model_and_vllm_args
 from hetctl.errors import EXIT_INTERRUPTED, UsageError
 
 if TYPE_CHECKING:
-    from hetctl.bench.baselines import Baseline
     from hetctl.bench.compare import TimeLimits
-    from hetctl.bench.results import Configuration, Load, Measurement, Results, Skipped
-    from hetctl.bench.server import Server, ServerFactory
+    from hetctl.bench.results import Configuration, Measurement, Results
+    from hetctl.bench.server import Server
     from hetctl.cli.end_signals import EndSignals
-    from hetctl.launch.command import LaunchCommand
-    from hetctl.machine import Machine
-    from hetctl.model.spec import ModelSpec
-    from hetctl.plan import Plan
 
-_PROMPTS_PER_SLOT = 4
-"""Default number of prompts for each concurrent request: enough turns to reach a steady
-state, few enough for a CPU rank to finish."""
+_NO_PREFIX_CACHE = ("--no-enable-prefix-caching",)
+"""The warm-ups repeat the first prompt, which the prefix cache would then answer. Other random
+prompts share nothing, so no configuration loses by it."""
 
-
-@dataclass(frozen=True)
-class Prepared:
-    """What is to be measured, and how it is started."""
-
-    machine: "Machine"
-    spec: "ModelSpec"
-    configurations: "tuple[Configuration, ...]"
-    skipped: "tuple[Skipped, ...]"
-    server_factory: "ServerFactory"
-    vllm_args: tuple[str, ...] = ()
+_REPEATS = 3
+"""Of a comparison, unless told otherwise: the fewest that give a useful confidence interval."""
 
 
 def bench(
+    context: typer.Context,
     arguments: ModelAndVllmArgs = None,
     compare: Annotated[
         bool, typer.Option("--compare", help="Measure the baselines that can run here, too.")
     ] = False,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            "--baseline",
+            metavar="NAME,NAME,...",
+            help="Measure these baselines, too: gpu, gpu+uva, gpu+prefetch, cpu, pipeline, tensor "
+            "or auto.",
+        ),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--against",
+            metavar="[NAME=]URL",
+            help="Measure an OpenAI-compatible server that runs already, too: llama.cpp's, "
+            "SGLang's; may be given several times.",
+        ),
+    ] = None,
+    imports: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--import",
+            metavar="NAME=FILE",
+            help="Put another engine's own result file beside: of `vllm bench serve`, or of "
+            "`llama-batched-bench --output-format jsonl`; may be given several times.",
+        ),
+    ] = None,
     split: options.Split = "auto",
     strategy: options.Strategy = "auto",
     devices: options.Devices = None,
@@ -55,56 +75,113 @@ def bench(
     objective: options.Objective = "throughput",
     ttft: options.Ttft = None,
     tpot: options.Tpot = None,
+    e2el: load_options.E2el = None,
     max_model_len: options.MaxModelLen = None,
-    concurrency: options.Concurrency = options.DEFAULT_CONCURRENCY,
-    input_len: options.InputLen = options.DEFAULT_INPUT_LEN,
-    output_len: options.OutputLen = options.DEFAULT_OUTPUT_LEN,
+    workload: load_options.WorkloadName = "random",
+    concurrency: load_options.Concurrencies = None,
+    request_rate: load_options.RequestRates = None,
+    burstiness: load_options.Burstiness = 1.0,
+    input_len: load_options.InputLen = None,
+    output_len: load_options.OutputLen = None,
     corrections: options.Corrections = True,
-    num_prompts: Annotated[
+    num_prompts: load_options.NumPrompts = None,
+    warmups: load_options.Warmups = 2,
+    seed: load_options.Seed = 0,
+    full_sweep: Annotated[
+        bool,
+        typer.Option(
+            "--full-sweep",
+            help="Measure every point of a sweep, also where two in a row brought less than 5% "
+            "more throughput.",
+        ),
+    ] = False,
+    repeats: Annotated[
         int | None,
-        typer.Option(min=1, help=f"Requests per run [default: {_PROMPTS_PER_SLOT}x concurrency]."),
+        typer.Option(
+            "--repeats",
+            min=1,
+            metavar="N",
+            help=f"Runs of each configuration [default: 1, and {_REPEATS} of a comparison].",
+        ),
     ] = None,
-    request_rate: Annotated[
-        float | None,
-        typer.Option(help="Requests per second; without it, as fast as they are answered."),
-    ] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Runs of each configuration.")] = 1,
-    warmups: Annotated[int, typer.Option(min=0, help="Requests before the clock starts.")] = 2,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the random prompts.")] = 0,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the results [default: hetctl-bench-TIME].")
+        Path | None,
+        typer.Option("--out", help="Folder for the results [default: hetctl-bench-TIME]."),
     ] = None,
     append: Annotated[
         bool,
         typer.Option("--append", help="Add the runs to the results that --out holds, if any."),
     ] = False,
-    ready_timeout: Annotated[
-        float, typer.Option(min=1, help="Seconds that a server may take to start.")
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            "--resume",
+            metavar="DIR",
+            help="Go on with the benchmark in this folder where it was stopped or killed.",
+        ),
+    ] = None,
+    start_timeout: Annotated[
+        float,
+        # The second is what it was called before it was called as in `hetctl serve`.
+        typer.Option(
+            "--start-timeout",
+            "--ready-timeout",
+            min=1,
+            help="Seconds that a server may take to start.",
+        ),
     ] = 1800,
     load_timeout: Annotated[
-        float, typer.Option(min=1, help="Seconds that one load may take.")
+        float, typer.Option("--load-timeout", min=1, help="Seconds that one load may take.")
     ] = 7200,
 ) -> None:
-    """Measure a model as hetctl plans it; with --compare, against the baselines."""
-    from hetctl.bench.compare import TimeLimits
-    from hetctl.bench.results import Load
+    """Measure a model as hetctl plans it; with --compare, against the baselines.
 
+    A sweep, such as --concurrency 1,2,4,8,16, measures all of its loads on each server that is
+    started, and finds where the throughput ends to grow.
+    """
+    from hetctl.bench.append import with_more_runs
+    from hetctl.bench.baselines import BASELINES, parse_baselines
+    from hetctl.bench.compare import RESULTS_FILE, TimeLimits
+    from hetctl.bench.environment import describe_environment
+    from hetctl.bench.outside import with_unique_names
+    from hetctl.bench.results import Results
+    from hetctl.bench.resume import resumed
+    from hetctl.bench.sole_use import sole_use
+    from hetctl.model.config import read_model_spec
+
+    limits = TimeLimits(start_timeout, load_timeout)
+    if resume is not None and not arguments:
+        if others := _other_options(context):
+            raise UsageError(
+                f"--resume {resume} alone goes on with what it holds; {', '.join(others)} would "
+                "change that. Leave it out, or give the whole command again."
+            )
+        _resume(resume, limits, imports or ())
+        return
+    if resume is not None and (append or out is not None):
+        raise UsageError("--resume names the folder itself; leave out --out and --append.")
     model, vllm_args = model_and_vllm_args(arguments)
-    if request_rate is not None and not 0 < request_rate < float("inf"):
-        raise UsageError(f"--request-rate must be a positive number, not {request_rate:g}.")
-    load = Load(
+    by_hand = (split, strategy, devices, cpu_ranks) != ("auto", "auto", None, None)
+    all_kinds = [kind for kind in BASELINES if by_hand or kind != "auto"]
+    kinds = parse_baselines(baseline) if baseline else all_kinds if compare else ()
+    kind_of_load, loads = load_options.LoadOptions(
+        workload=workload,
+        concurrency=concurrency,
+        request_rate=request_rate,
+        burstiness=burstiness,
         input_len=input_len,
         output_len=output_len,
-        num_prompts=num_prompts or _PROMPTS_PER_SLOT * concurrency,
-        max_concurrency=concurrency,
-        request_rate=request_rate,
+        num_prompts=num_prompts,
+        warmups=warmups,
         seed=seed,
-        num_warmups=warmups,
-    )
-    folder = out or Path(f"hetctl-bench-{datetime.now():%Y%m%d-%H%M%S}")
+        ttft=ttft,
+        tpot=tpot,
+        e2el=e2el,
+    ).loads()
+    folder = resume or out or Path(f"hetctl-bench-{datetime.now():%Y%m%d-%H%M%S}")
     if append and out is None:
         raise UsageError("--append needs --out, the folder that the runs are added to.")
-    if not append:
+    if not append and resume is None:
         refuse_to_overwrite(folder)
     inputs = options.inputs_from_options(
         model,
@@ -117,75 +194,70 @@ def bench(
         cpu_ranks=cpu_ranks,
         gpu_memory=gpu_memory,
         dtype=dtype,
-        max_model_len=max_model_len or _context_for(input_len, output_len),
-        concurrency=concurrency,
-        input_len=input_len,
-        output_len=output_len,
+        max_model_len=load_options.context_for(loads, read_model_spec(model, dtype), max_model_len),
+        # One server runs all points, so it is planned for the heaviest.
+        concurrency=max(load.max_concurrency or 0 for load in loads)
+        or load_options.DEFAULT_CONCURRENCY,
+        input_len=kind_of_load.input_len,
+        output_len=kind_of_load.output_len,
         corrections=corrections,
     )
-    prepared = _prepare(inputs, compare, tuple(vllm_args))
-    measure(model, load, prepared, repeats, folder, TimeLimits(ready_timeout, load_timeout))
-
-
-def _context_for(input_len: int, output_len: int) -> int:
-    """Room for the load's requests. The generator makes text of random tokens, and a
-    tokenizer may cut the same text into some tokens more."""
-    return input_len + output_len + max(64, input_len // 8)
-
-
-def _prepare(
-    inputs: options.PlanInputs, compare: bool, vllm_args: tuple[str, ...] = ()
-) -> Prepared:
-    """Plan the model and, to compare, the baselines; make ready what servers need."""
-    from hetctl.bench.baselines import Planning, baselines, plan_configuration
-    from hetctl.bench.results import Configuration, Skipped
-    from hetctl.cli.activity import activity
-    from hetctl.launch.command import launch_command
-    from hetctl.launch.port import free_port
-    from hetctl.launch.preflight import prepare_runtime
-    from hetctl.launch.server import Server
-
-    host, port = "127.0.0.1", free_port()
-    planning = Planning(
-        plan_baseline=partial(_plan_baseline, inputs),
-        command=lambda plan, args: launch_command(
-            plan, host=host, port=port, extra_args=(*args, *vllm_args)
-        ),
-    )
-    plan = inputs.plan()
-    others = baselines(plan, inputs.machine, planning) if compare else []
-    configurations = (
-        plan_configuration(plan, planning),
-        *(entry for entry in others if isinstance(entry, Configuration)),
-    )
-    with activity() as say:
-        for configuration in configurations:
-            if configuration.plan is not None:
-                prepare_runtime(configuration.plan, say)
-    return Prepared(
-        machine=inputs.machine,
+    outside = outside_baselines(against or (), loads)
+    prefix_cache = () if kind_of_load.reuses_prefixes else _NO_PREFIX_CACHE
+    prepared = prepare(inputs, kinds, (*prefix_cache, *vllm_args))
+    asked = Results(
+        model=model,
         spec=inputs.spec,
-        configurations=configurations,
-        skipped=tuple(entry for entry in others if isinstance(entry, Skipped)),
-        server_factory=Server,
-        vllm_args=vllm_args,
+        environment=describe_environment(prepared.machine, Path.cwd()),
+        loads=loads,
+        repeats=repeats or (_REPEATS if kinds or outside or imports else 1),
+        stop_when_flat=not full_sweep,
+        configurations=with_unique_names((*prepared.configurations, *outside)),
+        skipped=prepared.skipped,
     )
+    path = folder / RESULTS_FILE
+    with sole_use(folder):
+        asked = with_imports(asked, imports or (), folder)
+        if resume is not None:
+            asked = resumed(Results.load(path), asked, str(resume))
+        elif path.exists():
+            asked = with_more_runs(Results.load(path), asked, str(folder))
+        results = measure(asked, folder, limits)
+        _keep_runs(results, len(asked.runs), folder, vllm_args)
+        finish(results, folder)
 
 
-def _plan_baseline(inputs: options.PlanInputs, kind: "Baseline") -> "Plan":
-    """The same model and load on one rank of a kind, or by one strategy."""
-    request = inputs.request
-    if kind in ("gpu", "cpu"):
-        request = replace(
-            request,
-            split="none",
-            strategy="auto",
-            devices=("cpu",) if kind == "cpu" else ("cuda:0",),
-            cpu_ranks=1 if kind == "cpu" else 0,
-        )
-    else:
-        request = replace(request, split="auto", strategy=kind)
-    return replace(inputs, request=request).plan()
+def _resume(folder: Path, limits: "TimeLimits", imports: "Sequence[str]") -> None:
+    """Go on with the results in ``folder``, whose command is not repeated."""
+    from hetctl.bench.compare import RESULTS_FILE
+    from hetctl.bench.environment import describe_environment
+    from hetctl.bench.results import Results
+    from hetctl.bench.resume import begun_again, resumed
+    from hetctl.bench.sole_use import sole_use
+    from hetctl.launch.port import free_port
+
+    if not folder.is_dir():
+        raise UsageError(f"There is no folder {folder} to go on with.")
+    with sole_use(folder):
+        before = Results.load(folder / RESULTS_FILE)
+        environment = describe_environment(options.load_machine(None), Path.cwd())
+        again = begun_again(before, environment, free_port())
+        make_ready(again.configurations)
+        going_on = resumed(before, again, str(folder))
+        results = measure(with_imports(going_on, imports, folder), folder, limits)
+        # What went to vLLM beside the plan is not known here, so plans cannot learn from it.
+        finish(results, folder)
+
+
+def _other_options(context: typer.Context) -> list[str]:
+    """Options on the command line besides those that a resumed benchmark may change."""
+    allowed = {"imports", "resume", "start_timeout", "load_timeout"}
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return [
+        f"--{name.replace('_', '-')}"
+        for name, source in sources.items()
+        if name not in allowed and source is not None and source.name == "COMMANDLINE"
+    ]
 
 
 def refuse_to_overwrite(folder: Path) -> None:
@@ -194,89 +266,83 @@ def refuse_to_overwrite(folder: Path) -> None:
 
     if (folder / RESULTS_FILE).exists():
         raise UsageError(
-            f"{folder} already holds results; choose another folder with --out, or --append."
+            f"{folder} already holds results; choose another folder with --out, go on where it "
+            f"ended with --resume {folder}, or add runs to it with --append."
         )
 
 
-def measure(
-    model: str,
-    load: "Load",
-    prepared: Prepared,
-    repeats: int,
-    folder: Path,
-    limits: "TimeLimits",
-) -> None:
-    """Run the comparison, write the reports and show the outcome.
-
-    Where the folder holds results, the runs are added to them.
+def measure(asked: "Results", folder: Path, limits: "TimeLimits") -> "Results":
+    """Run what is left of the comparison.
 
     Raises:
         HetctlError: nothing could be measured.
-        typer.Exit: with 130, when interrupted.
     """
-    from hetctl.bench.append import with_more_runs
-    from hetctl.bench.compare import RESULTS_FILE, compare
-    from hetctl.bench.environment import describe_environment
+    from hetctl.bench.compare import compare
     from hetctl.bench.load import run_load
-    from hetctl.bench.results import Results
+    from hetctl.bench.requests import requests_file
     from hetctl.cli.bench_progress import BenchProgress
     from hetctl.cli.console import err
     from hetctl.cli.end_signals import EndSignals
 
-    blank = Results(
-        model=model,
-        environment=describe_environment(prepared.machine, Path.cwd()),
-        offered_load=load,
-        repeats=repeats,
-        configurations=prepared.configurations,
-        skipped=prepared.skipped,
-    )
-    path = folder / RESULTS_FILE
-    if path.exists():
-        blank = with_more_runs(Results.load(path), blank, str(folder))
+    for load in asked.loads:
+        requests_file(load, asked.model, folder)
     signals = EndSignals()
 
-    def server(command: "LaunchCommand", log: Path) -> "Server":
-        return _WaitedFor(prepared.server_factory(command, log), signals)
+    def server(configuration: "Configuration", log: Path) -> "Server":
+        return _WaitedFor(server_for(configuration, log), signals)
 
     def load_it(*args: Any) -> "Measurement":
         with signals.waiting():
             return run_load(*args)
 
-    with signals.handled(), BenchProgress(blank, err) as progress:
-        results = compare(blank, folder, server, progress, limits, load_it)
-    _keep_runs(prepared, results, len(blank.runs), folder)
+    with signals.handled(), BenchProgress(asked, err) as progress:
+        return compare(asked, folder, server, progress, limits, load_it)
+
+
+def _keep_runs(results: "Results", before: int, folder: Path, vllm_args: "Sequence[str]") -> None:
+    """Keep what the runs after the first ``before`` were predicted to do and did."""
+    from hetctl.cli.console import warn
+    from hetctl.errors import HetctlError
+    from hetctl.evidence.recording import records_of
+    from hetctl.evidence.store import keep
+
+    try:
+        for record in records_of(results, results.runs[before:], folder, vllm_args):
+            keep(record)
+    except HetctlError as error:
+        warn(f"later plans will not know of this: {error}")
+
+
+def finish(results: "Results", folder: Path) -> None:
+    """Write the reports and show the outcome.
+
+    Raises:
+        typer.Exit: with 130, when interrupted.
+    """
+    from hetctl.cli.console import err
+
     if results.runs:
         show(results, folder)
     if results.interrupted:
         if not results.runs:
             err.print("Interrupted before the first run ended; nothing was measured.")
+        err.print(f"Go on with: hetctl bench --resume {folder}", markup=False, soft_wrap=True)
         raise typer.Exit(EXIT_INTERRUPTED)
 
 
-def _keep_runs(prepared: Prepared, results: "Results", before: int, folder: Path) -> None:
-    """Keep what the runs after the first ``before`` were predicted to do and did."""
-    from hetctl.cli.console import err
-    from hetctl.errors import HetctlError
-    from hetctl.evidence.recording import records_of
-    from hetctl.evidence.store import keep
-
-    runs = results.runs[before:]
-    try:
-        for record in records_of(results, runs, prepared.spec, folder, prepared.vllm_args):
-            keep(record)
-    except HetctlError as error:
-        err.print(f"[yellow]warning:[/] later plans will not know of this: {error}", soft_wrap=True)
-
-
-def show(results: "Results", folder: Path) -> None:
+def show(results: "Results", folder: Path, parquet: bool = False) -> None:
     """Write the reports into the folder and print the comparison."""
     from hetctl.bench.report import write_reports
+    from hetctl.bench.saturation import busiest_point
+    from hetctl.bench.sweep_table import sweep_headline, sweep_table
     from hetctl.bench.table import comparison_report
     from hetctl.cli.console import err, out
 
-    paths = write_reports(results, folder)
-    out.print(comparison_report(results, out))
+    paths = write_reports(results, folder, parquet)
+    if len(results.loads) > 1:
+        out.print(sweep_headline(results))
+        out.print(sweep_table(results, ascii_only=out.options.ascii_only))
+    out.print(comparison_report(results.at(busiest_point(results)), out))
     err.print("Wrote " + ", ".join(map(str, paths)), markup=False, soft_wrap=True)
 
 
@@ -291,12 +357,19 @@ class _WaitedFor:
     def base_url(self) -> str:
         return self._server.base_url
 
+    @property
+    def pid(self) -> int | None:
+        return self._server.pid
+
     def start(self) -> None:
         self._server.start()
 
     def wait_ready(self, timeout_s: float, on_progress: Callable[[str], None]) -> None:
         with self._signals.waiting():
             self._server.wait_ready(timeout_s, on_progress)
+
+    def require_alive(self) -> None:
+        self._server.require_alive()
 
     def stop(self) -> None:
         self._server.stop()

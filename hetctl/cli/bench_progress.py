@@ -14,6 +14,7 @@ from rich.text import Text
 from hetctl.bench.events import Advanced, Event, Failed, Measured, Phase
 from hetctl.bench.metrics import format_number
 from hetctl.bench.results import Results
+from hetctl.bench.schedule import Coming, to_come
 from hetctl.bench.time_left import time_left_s
 from hetctl.units import format_duration
 
@@ -36,10 +37,12 @@ class BenchProgress:
 
     def __init__(self, blank: Results, console: Console) -> None:
         self._console = console
-        self._to_come = [configuration.name for _, configuration in blank.to_come]
+        self._to_come = [_kind(coming) for coming in to_come(blank)]
+        self._several_points = len(blank.loads) > 1
         self._finished_s: defaultdict[str, list[float]] = defaultdict(list)
         self._run_began = self._phase_began = time.monotonic()
         self._at: Advanced | None = None
+        self._done = 0
         self._bars = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -70,35 +73,48 @@ class BenchProgress:
             case Advanced():
                 self._advance(event)
             case Measured(run=run):
-                self._finished_s[run.configuration].append(time.monotonic() - self._run_began)
-                self._to_come.remove(run.configuration)
+                now = time.monotonic()
+                self._finished_s[f"{run.configuration} {run.point}"].append(now - self._run_began)
+                self._run_began = now
                 rate = format_number(run.measurement.output_throughput)
-                self._console.print(f"{run.configuration} #{run.repeat}: {rate} output tok/s")
+                label = self._label(run.configuration, run.repeat, run.point)
+                self._console.print(f"{label}: {rate} output tok/s", highlight=False)
             case Failed(failure=failure):
-                name = failure.configuration
-                self._to_come = [one for one in self._to_come if one != name]
+                label = self._label(failure.configuration, failure.repeat, failure.point)
                 self._console.print(
-                    f"[yellow]{name} #{failure.repeat} failed:[/] {escape(failure.reason)}",
+                    f"[yellow]{escape(label)} failed:[/] {escape(failure.reason)}",
                     soft_wrap=True,
                 )
-        total = int(self._bars.tasks[0].total or 0)
-        done = total - len(self._to_come)
-        self._bars.update(self._overall, completed=done, count=f"{done}/{total}")
+        if not isinstance(event, Advanced):
+            # A curve that is flat, or a server that does not start, takes runs off the list.
+            self._to_come = [_kind(coming) for coming in event.left]
+            self._done += 1
+        done, total = self._done, self._done + len(self._to_come)
+        self._bars.update(self._overall, completed=done, total=total, count=f"{done}/{total}")
+
+    def _label(self, configuration: str, repeat: int, point: str | None) -> str:
+        """``cpu #2``, and ``cpu #2 c8`` in a sweep."""
+        return f"{configuration} #{repeat}" + (
+            f" {point}" if point and self._several_points else ""
+        )
 
     def _advance(self, event: Advanced) -> None:
         before = self._at
-        run, phase = (event.configuration, event.repeat), _PHASES[event.phase]
-        if before is None or (before.configuration, before.repeat) != run:
+        label, phase = (
+            self._label(event.configuration, event.repeat, event.point),
+            _PHASES[event.phase],
+        )
+        if event.phase == "server" and (before is None or before.phase != "server"):
             self._run_began = time.monotonic()
-        if before is None or (before.phase, before.configuration) != (event.phase, run[0]):
+        if before is None or _step(before) != _step(event):
             self._phase_began = time.monotonic()
             if not self._console.is_terminal:
-                self._console.print(f"{run[0]} #{run[1]}: {phase}")
+                self._console.print(f"{label}: {phase}", highlight=False)
         self._at = event
         detail = f" ({event.detail[:_DETAIL_WIDTH]})" if event.detail else ""
         self._bars.update(
             self._current,
-            description=escape(f"{run[0]} #{run[1]}: {phase}{detail}"),
+            description=escape(f"{label}: {phase}{detail}"),
             completed=event.done,
             total=event.total or None,
             count=f"{event.done}/{event.total}" if event.total else "",
@@ -115,6 +131,15 @@ class BenchProgress:
             left_s = max(0.0, passed_s * (task.total / task.completed - 1))
             return f"{format_duration(round(left_s))} left"
         return format_duration(round(passed_s))
+
+
+def _kind(coming: Coming) -> str:
+    """What takes about as long each time."""
+    return f"{coming.configuration.name} {coming.load.point}"
+
+
+def _step(at: Advanced) -> tuple[str, int, str, str]:
+    return at.configuration, at.repeat, at.point, at.phase
 
 
 class _Clock(ProgressColumn):

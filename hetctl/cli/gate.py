@@ -56,6 +56,10 @@ def gate(
         str | None,
         typer.Option("--configuration", help="What to compare [default: the plan under test]."),
     ] = None,
+    point: Annotated[
+        str | None,
+        typer.Option("--point", help="Which load of a sweep to compare, such as c8 or r2."),
+    ] = None,
     allow: Annotated[
         list[str] | None,
         typer.Option(
@@ -94,7 +98,7 @@ def gate(
             results or [],
             fail or [],
             thresholds,
-            configuration,
+            _Choice(configuration, point),
             allow or [],
             history,
             _Outputs(json, markdown, junit),
@@ -105,6 +109,14 @@ def gate(
         # Exit code 1 is a regression here; a disk that is full must not look like one.
         raise UsageError(str(error)) from error
     raise typer.Exit(code)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What of the results to compare."""
+
+    configuration: str | None
+    point: str | None
 
 
 @dataclass(frozen=True)
@@ -136,7 +148,7 @@ def _gate(
     folders: list[Path],
     fail: list[str],
     threshold_file: Path | None,
-    configuration: str | None,
+    choice: "_Choice",
     allow: list[str],
     history: Path | None,
     outputs: _Outputs,
@@ -149,7 +161,7 @@ def _gate(
     _check_folders(folders, history, outputs)
     aspects = parse_aspects(allow)
     thresholds = _thresholds(fail, threshold_file)
-    measured = [_measured(folder, configuration) for folder in folders]
+    measured = [_measured(folder, choice) for folder in folders]
     code = 0
     if len(measured) == 2:
         base, current = measured
@@ -186,13 +198,14 @@ def _thresholds(fail: list[str], threshold_file: Path | None) -> "tuple[Threshol
     return parse_thresholds((*fail, *from_file))
 
 
-def _measured(folder: Path, configuration: str | None) -> "Measured":
+def _measured(folder: Path, choice: "_Choice") -> "Measured":
     from hetctl.bench.compare import RESULTS_FILE
-    from hetctl.bench.gate.gate import choose_configuration
+    from hetctl.bench.gate.gate import choose_configuration, choose_point
     from hetctl.bench.results import Results
 
     path = folder / RESULTS_FILE if folder.is_dir() else folder
-    return choose_configuration(Results.load(path), configuration, str(folder))
+    results = choose_point(Results.load(path), choice.point, str(folder))
+    return choose_configuration(results, choice.configuration, str(folder))
 
 
 def _show(report: "GateReport") -> None:

@@ -28,7 +28,6 @@ _LEAST_TURNS = 2
 def records_of(
     results: Results,
     runs: Sequence[Run],
-    spec: ModelSpec,
     folder: Path,
     vllm_args: Sequence[str] = (),
 ) -> Iterator[RunRecord]:
@@ -40,15 +39,15 @@ def records_of(
         folder: Of the results.
         vllm_args: What the user passed through to vLLM.
     """
-    if not runs or not results.environment.machine.fingerprint:
+    if not runs or results.spec is None or not results.environment.machine.fingerprint:
         return
     session = f"{min(run.started for run in runs):%Y-%m-%dT%H:%M:%SZ}"
     for run in runs:
         plan = results.configuration(run.configuration).plan
         if plan is not None:
-            load = results.offered_load
+            load = results.load_at(run.point)
             problem = unlike_plan(plan, load, run.measurement, vllm_args)
-            yield _record(results, run, plan, spec, folder, session, problem)
+            yield _record(results, run, plan, results.spec, folder, session, problem)
 
 
 def _record(
@@ -89,7 +88,7 @@ def _record(
             output_tokens_per_s=measured.output_throughput,
         ),
         completed=measured.completed,
-        ranks=_ranks(plan, environment.machine, memory_report_of(folder / run.server_log)),
+        ranks=_ranks(plan, environment.machine, folder, run),
         unlike_plan=problem,
     )
 
@@ -98,17 +97,17 @@ def unlike_plan(
     plan: Plan, load: Load, measured: Measurement, vllm_args: Sequence[str] = ()
 ) -> str:
     """Why a run says nothing about plans, as a clause; empty where it does."""
+    if load.request_rate is not None or load.max_concurrency is None:
+        return "requests came at a rate of their own"
     sent = Workload(
         concurrency=load.max_concurrency,
         input_len=load.input_len,
         output_len=load.output_len,
         max_model_len=plan.workload.max_model_len,
     )
-    options = {word.partition("=")[0] for word in vllm_args if word.startswith("-")}
-    if load.request_rate is not None:
-        return "requests came at a rate of their own"
-    if sent != plan.workload:
+    if load.dataset != "random" or sent != plan.workload:
         return "the load was not the planned one"
+    options = {word.partition("=")[0] for word in vllm_args if word.startswith("-")}
     if measured.failed:
         return f"{measured.failed} requests failed"
     if measured.completed < _LEAST_TURNS * plan.workload.concurrency:
@@ -118,8 +117,11 @@ def unlike_plan(
     return ""
 
 
-def _ranks(plan: Plan, machine: Machine, report: Path) -> tuple[RankUse, ...]:
+def _ranks(plan: Plan, machine: Machine, folder: Path, run: Run) -> tuple[RankUse, ...]:
     """Planned and reported memory of each rank; empty without a readable report."""
+    if run.server_log is None:
+        return ()
+    report = memory_report_of(folder / run.server_log)
     free = {f"cuda:{gpu.index}": gpu.memory_free_bytes for gpu in machine.gpus}
     try:
         document = json.loads(report.read_text(encoding="utf-8"))

@@ -68,6 +68,12 @@ class LaunchCommand(Frozen):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
+    def on_port(self, port: int) -> "LaunchCommand":
+        """The same server on another port."""
+        words = list(self.argv)
+        words[words.index("--port") + 1] = str(port)
+        return self.model_copy(update={"argv": tuple(words), "port": port})
+
     def as_shell(self) -> str:
         """The same as a shell script that a person can read, change and run."""
         exports = [f"export {name}={shlex.quote(value)}" for name, value in self.env.items()]

@@ -76,6 +76,18 @@ class ModelFiles:
         except EntryNotFoundError:
             return None
 
+    def tokenizer(self) -> Path | None:
+        """``tokenizer.json``, where the model has one."""
+        name = "tokenizer.json"
+        if self.folder is not None:
+            return self.folder / name if (self.folder / name).is_file() else None
+        from huggingface_hub.errors import EntryNotFoundError
+
+        try:
+            return _download(self.name, name)
+        except EntryNotFoundError:
+            return None
+
 
 def open_model(name: str) -> ModelFiles:
     """Find a model and read its config.

@@ -27,11 +27,7 @@ class NvmlLibrary:
         self._nvml = nvml
 
     def read(self) -> GpuInventory:
-        nvml = self._nvml or _import_nvml()
-        try:
-            nvml.nvmlInit()
-        except nvml.NVMLError as error:
-            raise GpuLibraryError(_why_not(nvml, error)) from error
+        nvml = open_nvml(self._nvml)
         try:
             return _inventory(nvml)
         except nvml.NVMLError as error:
@@ -39,6 +35,22 @@ class NvmlLibrary:
         finally:
             with contextlib.suppress(nvml.NVMLError):
                 nvml.nvmlShutdown()
+
+
+def open_nvml(nvml: Any = None) -> Any:
+    """The ``pynvml`` module, or ``nvml`` in its place, ready for questions.
+
+    The caller ends with ``nvmlShutdown``.
+
+    Raises:
+        GpuLibraryError: there is no driver, or it does not work.
+    """
+    nvml = nvml or _import_nvml()
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError as error:
+        raise GpuLibraryError(_why_not(nvml, error)) from error
+    return nvml
 
 
 def _import_nvml() -> Any:

@@ -15,6 +15,8 @@ class MockServer:
 
     model: str = "mock"
     token_s: float = 0.002
+    owner: str = "mock"
+    """Who serves the model, as it says."""
     fail_every: int = 0
     """Answer every n-th completion with status 500; 0 never fails."""
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -51,13 +53,16 @@ class MockServer:
         return web.Response()
 
     async def _models(self, _: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [{"id": self.model, "root": "/"}]})
+        models = [{"id": name, "root": "/", "owned_by": self.owner} for name in self.model.split()]
+        return web.json_response({"object": "list", "data": models})
 
     async def _completions(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.requests.append(body)
         if self.fail_every and len(self.requests) % self.fail_every == 0:
             return web.Response(status=500, reason="Mock Failure")
+        if not body.get("stream"):
+            return web.json_response({"choices": [{"index": 0, "text": "word "}]})
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         for _ in range(body["max_tokens"]):

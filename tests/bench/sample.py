@@ -12,6 +12,7 @@ from hetctl.bench.results import (
     Run,
     Versions,
 )
+from hetctl.bench.telemetry.digest import GpuDigest, TelemetryDigest
 from hetctl.launch.command import LaunchCommand
 from hetctl.machine import Core, Cpu, Gpu, Machine, NumaNode
 from hetctl.plan import Plan, Prediction, RankPlan
@@ -118,16 +119,49 @@ def measurement(tokens_per_s: float = 100.0, ttft_s: float = 0.5, **changes: obj
     return Measurement.model_validate(figures | changes)
 
 
-def run(name: str, repeat: int = 1, measured: Measurement | None = None) -> Run:
+POINT = Load().point
+
+
+def telemetry(gpu_energy_j: float = 4096.0, **changes: object) -> TelemetryDigest:
+    """Of a run on the GPU and 16 CPUs that nothing disturbed."""
+    figures: dict[str, object] = {
+        "samples": 40,
+        "gpus": (
+            GpuDigest(
+                index=0,
+                energy_j=gpu_energy_j,
+                power_mean_w=100.0,
+                temperature_max_c=61.0,
+                sm_clock_mean_hz=1.98e9,
+                memory_used_max_bytes=22.0 * GIB,
+                busy_mean=0.6,
+                thermal_share=0.0,
+                power_cap_share=0.0,
+            ),
+        ),
+        "cpu_load_mean": 0.9,
+        "cpu_frequency_mean_hz": 2.9e9,
+        "cpu_frequency_min_hz": 2.8e9,
+        "server_cpus_mean": 14.2,
+        "foreign_cpu_share": 0.01,
+        "memory_used_max_bytes": 60.0 * GIB,
+        "server_memory_max_bytes": 20.0 * GIB,
+        "cpu_package_energy_j": 8192.0,
+    }
+    return TelemetryDigest.model_validate(figures | changes)
+
+
+def run(name: str, repeat: int = 1, measured: Measurement | None = None, point: str = POINT) -> Run:
     return Run(
         configuration=name,
         repeat=repeat,
+        point=point,
         started=STARTED,
         server_start_s=42.0,
         measurement=measured or measurement(),
         server_log=f"logs/{name}-{repeat}-server.log",
-        load_log=f"logs/{name}-{repeat}-load.log",
-        raw_result=f"raw/{name}-{repeat}.json",
+        load_log=f"logs/{name}-{point}-{repeat}-load.log",
+        raw_result=f"raw/{name}-{point}-{repeat}.json",
     )
 
 
@@ -167,7 +201,7 @@ def blank(*configurations: Configuration, **changes: object) -> Results:
             argv=("hetctl", "bench", MODEL, "--compare"),
             started=STARTED,
         ),
-        "offered_load": Load(),
+        "loads": (Load(),),
         "repeats": 1,
         "configurations": configurations or (HYBRID, CPU, PREFETCH),
     }

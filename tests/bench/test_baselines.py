@@ -4,40 +4,18 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from hetctl.bench.baselines import BENCH_SERVER_ARGS, Planning, baselines, plan_configuration
+from hetctl.bench.baselines import (
+    BASELINES,
+    Planning,
+    baselines,
+    parse_baselines,
+    plan_configuration,
+)
 from hetctl.bench.results import Configuration, Skipped
-from hetctl.errors import DoesNotFitError
+from hetctl.errors import DoesNotFitError, UsageError
 from hetctl.launch.command import LaunchCommand
-from hetctl.machine import Machine
 from hetctl.plan import Plan, PrefetchOffload, UvaOffload
 from tests.bench import sample
-
-
-@dataclass
-class FakePlanning:
-    """A planner in whose world a CPU rank and any strategy fit and, if told so, a GPU does."""
-
-    gpu_fits: bool = False
-    launched: list[tuple[str, ...]] = field(default_factory=list)
-
-    def baseline(self, kind: str) -> Plan:
-        if kind == "gpu" and not self.gpu_fits:
-            raise DoesNotFitError("The model needs 20 GiB, cuda:0 has 16 GiB.")
-        return {
-            "gpu": sample.plan(sample.rank(0, "cuda:0", (0, 32), 80), strategy="gpu"),
-            "cpu": sample.cpu_plan(),
-            "uva": UVA,
-            "prefetch": PREFETCH,
-            "pipeline": TIGHT,
-        }[kind]
-
-    def launch(self, _: Plan, args: tuple[str, ...]) -> LaunchCommand:
-        self.launched.append(args)
-        return sample.command()
-
-    def as_planning(self) -> Planning:
-        return Planning(self.baseline, self.launch)
-
 
 ON_ONE_GPU = sample.plan(sample.rank(0, "cuda:0", (0, 32), 16), strategy="uva")
 UVA = ON_ONE_GPU.model_copy(update={"offload": UvaOffload(gib_per_gpu=4)})
@@ -45,59 +23,99 @@ PREFETCH = ON_ONE_GPU.model_copy(
     update={"strategy": "prefetch", "offload": PrefetchOffload(group_size=4, num_in_group=1)}
 )
 TIGHT = sample.plan(sample.rank(0, "cpu", (0, 8), 32), sample.rank(1, "cuda:0", (8, 32), 16))
+GPU = sample.plan(sample.rank(0, "cuda:0", (0, 32), 80), strategy="gpu")
 TWO_CPUS = sample.plan(sample.rank(0, "cpu", (0, 16), 32), sample.rank(1, "cpu", (16, 32), 32))
 
 
-def without_gpus() -> Machine:
-    return sample.machine().model_copy(update={"gpus": ()})
+@dataclass
+class FakePlanning:
+    """A planner in whose world one GPU is too small, unless told otherwise."""
+
+    plans: dict[str, Plan] = field(default_factory=dict)
+    launched: list[Plan] = field(default_factory=list)
+
+    def baseline(self, kind: str) -> Plan:
+        known = {
+            "gpu+uva": UVA,
+            "gpu+prefetch": PREFETCH,
+            "cpu": sample.cpu_plan(),
+            "pipeline": TIGHT,
+            "auto": PREFETCH,
+        } | self.plans
+        if kind not in known:
+            raise DoesNotFitError(f"{kind} needs 20 GiB, cuda:0 has 16 GiB.")
+        return known[kind]
+
+    def launch(self, plan: Plan) -> LaunchCommand:
+        self.launched.append(plan)
+        return sample.command()
+
+    def as_planning(self) -> Planning:
+        return Planning(self.baseline, self.launch)
 
 
-def by_name(found: list[Configuration | Skipped]) -> dict[str, Configuration | Skipped]:
-    return {one.name: one for one in found}
+def ran(found: list[Configuration | Skipped]) -> list[str]:
+    return [one.name for one in found if isinstance(one, Configuration)]
 
 
-def test_a_hybrid_plan_meets_the_cpu_and_both_offloads_and_says_why_not_the_gpu() -> None:
+def why_not(found: list[Configuration | Skipped]) -> dict[str, str]:
+    return {one.name: one.reason for one in found if isinstance(one, Skipped)}
+
+
+def test_all_that_can_run_here_is_run_and_the_rest_has_a_reason() -> None:
     planning = FakePlanning()
-    found = by_name(baselines(TIGHT, sample.machine(), planning.as_planning()))
-    assert list(found) == ["gpu", "cpu", "gpu+uva", "gpu+prefetch"]
-    gpu = found["gpu"]
-    assert isinstance(gpu, Skipped)
-    assert gpu.reason == "The model needs 20 GiB, cuda:0 has 16 GiB."
-    uva = found["gpu+uva"]
-    assert isinstance(uva, Configuration)
-    assert uva.plan == UVA
-    assert all(args[-1:] == BENCH_SERVER_ARGS for args in planning.launched)
+    found = baselines(TIGHT, planning.as_planning())
+    assert [one.name for one in found] == list(BASELINES)
+    assert ran(found) == ["gpu+uva", "gpu+prefetch", "cpu"]
+    assert why_not(found) == {
+        "gpu": "gpu needs 20 GiB, cuda:0 has 16 GiB.",
+        "pipeline": "It is the plan under test: 8+24 layers on cpu + cuda:0.",
+        "tensor": "tensor needs 20 GiB, cuda:0 has 16 GiB.",
+        "auto": "It is the same as gpu+prefetch: 32 layers on cuda:0.",
+    }
+    assert planning.launched == [UVA, PREFETCH, sample.cpu_plan()]
 
 
-def test_a_streaming_plan_meets_the_hybrid_and_the_other_stream() -> None:
-    planning = FakePlanning().as_planning()
-    found = baselines(PREFETCH, sample.machine(), planning)
-    assert [one.name for one in found] == ["gpu", "cpu", "hybrid", "gpu+uva"]
-    own = plan_configuration(PREFETCH, planning)
-    assert (own.name, own.title) == ("gpu+prefetch", "GPU, weights prefetched")
+def test_a_choice_is_kept_to() -> None:
+    found = baselines(TIGHT, FakePlanning().as_planning(), ("cpu", "gpu"))
+    assert ran(found) == ["cpu"]
+    assert list(why_not(found)) == ["gpu"]
 
 
-def test_two_cpu_ranks_meet_one() -> None:
-    planning = FakePlanning().as_planning()
-    (found,) = baselines(TWO_CPUS, without_gpus(), planning)
-    assert isinstance(found, Configuration)
-    assert (found.name, found.role) == ("cpu", "baseline")
-    assert plan_configuration(TWO_CPUS, planning).name == "pipeline"
+def test_a_split_by_hand_meets_what_hetctl_would_choose() -> None:
+    by_hand = sample.plan(sample.rank(0, "cpu", (0, 9), 32), sample.rank(1, "cuda:0", (9, 32), 16))
+    planning = FakePlanning({"auto": GPU})
+    found = baselines(by_hand, planning.as_planning(), ("pipeline", "auto"))
+    assert ran(found) == ["auto"]
+    assert why_not(found) == {
+        "pipeline": "The plan under test is one already: 9+23 layers on cpu + cuda:0."
+    }
 
 
-def test_a_plan_is_not_its_own_baseline() -> None:
-    planning = FakePlanning(gpu_fits=True)
-    plan = planning.baseline("gpu")
-    found = baselines(plan, sample.machine(), planning.as_planning())
-    assert [one.name for one in found] == ["cpu"]
-    assert plan_configuration(plan, planning.as_planning()).name == "gpu"
-
-
-def test_a_model_that_fits_is_not_offloaded() -> None:
-    found = baselines(
-        sample.hybrid_plan(), sample.machine(), FakePlanning(gpu_fits=True).as_planning()
-    )
-    assert [one.name for one in found] == ["gpu", "cpu"]
+@pytest.mark.parametrize(
+    ("plan", "name", "title"),
+    [
+        (GPU, "gpu", "cuda:0 alone"),
+        (UVA, "gpu+uva", "GPU, weights read over PCIe"),
+        (PREFETCH, "gpu+prefetch", "GPU, weights prefetched"),
+        (TIGHT, "pipeline", "Pipeline over cpu + cuda:0"),
+        (TWO_CPUS, "pipeline", "Pipeline over cpu + cpu"),
+        (
+            TIGHT.model_copy(update={"offload": UVA.offload}),
+            "pipeline+uva",
+            "Pipeline over cpu + cuda:0, weights read over PCIe",
+        ),
+        (
+            TIGHT.model_copy(update={"tensor_parallel_size": 2}),
+            "tensor",
+            "Tensor parallel over cpu + cuda:0",
+        ),
+        (sample.cpu_plan(), "cpu", "cpu alone"),
+    ],
+)
+def test_the_plan_under_test_is_called_after_what_it_is(plan: Plan, name: str, title: str) -> None:
+    own = plan_configuration(plan, FakePlanning().as_planning())
+    assert (own.name, own.title, own.role) == (name, title, "plan")
 
 
 def test_bugs_of_the_planner_are_not_taken_for_reasons() -> None:
@@ -106,4 +124,10 @@ def test_bugs_of_the_planner_are_not_taken_for_reasons() -> None:
 
     launch = FakePlanning().launch
     with pytest.raises(ZeroDivisionError):
-        baselines(TIGHT, sample.machine(), Planning(broken, launch))
+        baselines(TIGHT, Planning(broken, launch))
+
+
+def test_baselines_are_named_on_the_command_line() -> None:
+    assert parse_baselines("cpu, gpu+uva,cpu") == ("cpu", "gpu+uva")
+    with pytest.raises(UsageError, match=r"--baseline does not know 'uva'; take some of gpu, gpu"):
+        parse_baselines("cpu,uva")

@@ -2,13 +2,16 @@
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
-from hetctl.bench.html import segments, to_html
-from hetctl.bench.results import FailedRun, Results, Skipped
+from hetctl.bench.html.page import to_html
+from hetctl.bench.html.ranks import segments
+from hetctl.bench.results import FailedRun, Outside, Results, Skipped
 from hetctl.units import GIB
 from tests.bench import sample
+from tests.bench.sample_folder import sweep_folder
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -80,7 +83,11 @@ def test_names_and_messages_cannot_bring_markup() -> None:
         model=evil,
         runs=(sample.run("hybrid", 1, sample.measurement(errors=(evil,), failed=1)),),
         skipped=(Skipped(name="gpu", title=evil, reason=evil),),
-        failed=(FailedRun(configuration="cpu", repeat=1, phase="load", reason=evil, log=evil),),
+        failed=(
+            FailedRun(
+                configuration="cpu", repeat=1, point=None, phase="load", reason=evil, log=evil
+            ),
+        ),
     )
     html = to_html(results)
     assert "<script" not in html
@@ -137,7 +144,7 @@ def test_a_prediction_for_another_load_says_so() -> None:
 
     other = sample.results().offered_load.model_copy(update={"input_len": 2048})
     assert "made for another load" not in page(sample.results())
-    assert "made for another load" in page(sample.results(offered_load=other))
+    assert "made for another load" in page(sample.results(loads=(other,)))
 
 
 def test_results_without_a_run_can_still_be_shown() -> None:
@@ -155,3 +162,61 @@ def test_memory_segments_are_shares_of_one_scale() -> None:
 def test_an_overfull_rank_has_nothing_free() -> None:
     parts = segments(sample.rank(0, "cuda:0", (0, 16), 4), 32 * GIB)
     assert "free" not in [part.name for part in parts]
+
+
+def test_a_sweep_shows_who_wins_where_and_all_that_was_sampled(tmp_path: Path) -> None:
+    results = sweep_folder(tmp_path, (1, 8, 64), repeats=2)
+    page = Page(to_html(results, tmp_path))
+    sections = [attrs["id"] for tag, attrs in page.tags if tag == "section"]
+    assert sections == [
+        "summary",
+        "curves",
+        "comparison",
+        "charts",
+        "distributions",
+        "plans",
+        "machine",
+        "environment",
+        "runs",
+    ]
+    summary = page.text.partition("Over load")[0]
+    assert "hybrid is fastest from 1 to 8 at a time" in summary
+    assert "gpu+prefetch is fastest with 64 at a time" in summary
+    charts = page.attributes("aria-label")
+    for title in (
+        "Output tokens per second against Time per output token, p50",
+        "GPU energy per output token over load",
+        "Share of what memory bandwidth allows over load",
+        "Time to first token: share of requests",
+        "Foreign CPU load over time",
+    ):
+        assert title in charts
+    assert "No RAPL here." in page.text
+    ids = page.attributes("id")
+    assert len(ids) == len(set(ids))
+
+
+def test_a_configuration_keeps_its_colour_where_another_was_not_measured(tmp_path: Path) -> None:
+    html = to_html(sweep_folder(tmp_path, (1, 64), repeats=1), tmp_path)
+    bars = re.search(r'<svg[^>]*aria-label="Output tokens per second".*?</svg>', html, re.DOTALL)
+    assert bars is not None
+    assert set(re.findall(r"--series-\d", bars[0])) == {"--series-1", "--series-3"}
+
+
+def test_without_its_files_a_report_lacks_only_what_is_drawn_from_them(tmp_path: Path) -> None:
+    results = sweep_folder(tmp_path, (8,), repeats=1)
+    for file in (*tmp_path.glob("raw/*"), *tmp_path.glob("telemetry/*")):
+        file.write_text("damaged")
+    for page in (Page(to_html(results, tmp_path)), Page(to_html(results))):
+        sections = [attrs["id"] for tag, attrs in page.tags if tag == "section"]
+        assert "distributions" not in sections
+        assert "machine" in sections
+        assert not [one for one in page.attributes("aria-label") if "over time" in one]
+
+
+def test_an_engine_from_outside_says_so(tmp_path: Path) -> None:
+    outside = Outside(engine="<llama.cpp>", model_name="m", url="http://other:8080")
+    engine = sample.CPU.model_copy(update={"plan": None, "command": None, "outside": outside})
+    runs = sample.run("hybrid"), sample.run("cpu").model_copy(update={"server_log": None})
+    page = Page(to_html(sample.blank(sample.HYBRID, engine, runs=runs), tmp_path))
+    assert "Not started by hetctl: <llama.cpp>, measured at http://other:8080, as m." in page.text

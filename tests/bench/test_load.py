@@ -1,5 +1,6 @@
 """Running the generator process: a stand-in for how it ends, the real one for what it does."""
 
+import json
 import os
 import sys
 import time
@@ -11,18 +12,23 @@ import pytest
 from hetctl.bench import load as load_module
 from hetctl.bench.load import LoadTarget, run_load
 from hetctl.bench.load_progress import LoadProgress
-from hetctl.bench.results import Load
+from hetctl.bench.requests import requests_file
+from hetctl.bench.results import Load, Slo
+from hetctl.bench.workloads import asked_output_tokens
 from hetctl.errors import HetctlError
+from hetctl.model.tiny import write_tiny
 from tests.bench.mock_server import MockServer
 from tests.bench.tiny_tokenizer import save_tiny_tokenizer
 
 
 def target(
-    tmp_path: Path, base_url: str = "http://127.0.0.1:1", tokenizer: str = "x"
+    tmp_path: Path,
+    base_url: str = "http://127.0.0.1:1",
+    tokenizer: str = "x",
+    requests_file: Path | None = None,
 ) -> LoadTarget:
-    return LoadTarget(
-        base_url, "mock", tokenizer, tmp_path / "raw" / "r.json", tmp_path / "logs" / "l.log"
-    )
+    raw, log = tmp_path / "raw" / "r.json", tmp_path / "logs" / "l.log"
+    return LoadTarget(base_url, "mock", tokenizer, raw, log, requests_file)
 
 
 @pytest.fixture
@@ -113,3 +119,32 @@ def test_the_real_generator_measures_a_server_and_repeats_itself(tmp_path: Path)
         assert measured.errors == ("Mock Failure",)
         assert seen[-1] == LoadProgress("load", 6, 6)
     assert prompts[0] == prompts[1], "the same seed must give the same requests"
+
+
+@pytest.mark.engine
+def test_the_real_generator_sends_a_file_of_requests_at_a_rate(tmp_path: Path) -> None:
+    """Every request as it is in the file, none twice, in an open loop, and with goodput."""
+    write_tiny(tmp_path / "model")
+    model = str(tmp_path / "model")
+    load = Load(
+        workload="chat",
+        dataset="custom",
+        num_prompts=6,
+        max_concurrency=None,
+        request_rate=20,
+        burstiness=0.5,
+        num_warmups=1,
+        # One token takes 2 ms at least, so short answers keep this and long ones do not.
+        slo=Slo(e2el_s=0.3),
+    )
+    requests = requests_file(load, model, tmp_path)
+    with MockServer() as server:
+        where = target(tmp_path, server.base_url, model, requests)
+        measured = run_load(load, where, lambda _: None, 300)
+    assert requests is not None
+    wanted = [json.loads(line) for line in requests.read_text().splitlines()]
+    sent = [(body["prompt"], body["max_tokens"]) for body in server.requests[load.num_warmups :]]
+    assert sorted(sent) == sorted((one["prompt"], one["output_tokens"]) for one in wanted)
+    assert (measured.completed, measured.output_tokens) == (6, asked_output_tokens(load))
+    assert measured.request_goodput is not None
+    assert 0 < measured.request_goodput < measured.request_throughput

@@ -4,17 +4,22 @@ import itertools
 from pathlib import Path
 
 from hetctl.bench.load_command import load_argv, load_environment
-from hetctl.bench.results import Load
+from hetctl.bench.results import Load, Slo
 
 
-def options(load: Load) -> dict[str, str]:
-    argv = load_argv(
+def argv_of(load: Load, requests_file: Path | None = None) -> tuple[str, ...]:
+    return load_argv(
         load,
         base_url="http://h:1",
         served_name="served",
         tokenizer="org/model",
         result_file=Path("/out/raw/a-1.json"),
+        requests_file=requests_file,
     )
+
+
+def options(load: Load, requests_file: Path | None = None) -> dict[str, str]:
+    argv = argv_of(load, requests_file)
     return {name: value for name, value in itertools.pairwise(argv) if name[:2] == "--"}
 
 
@@ -32,7 +37,37 @@ def test_the_load_is_passed_on() -> None:
 
 
 def test_a_request_rate_is_passed_on() -> None:
-    assert options(Load(request_rate=2.5))["--request-rate"] == "2.5"
+    got = options(Load(request_rate=2.5, burstiness=0.5, max_concurrency=None))
+    assert (got["--request-rate"], got["--burstiness"]) == ("2.5", "0.5")
+    assert "--max-concurrency" not in got, "an open loop sends whatever is under way"
+
+
+def test_a_shared_prefix_is_passed_on() -> None:
+    got = options(
+        Load(
+            dataset="prefix_repetition", input_len=100, prefix_len=80, num_prefixes=4, output_len=9
+        )
+    )
+    assert got["--dataset-name"] == "prefix_repetition"
+    assert got["--prefix-repetition-prefix-len"] == "80"
+    assert got["--prefix-repetition-suffix-len"] == "20"
+    assert got["--prefix-repetition-num-prefixes"] == "4"
+    assert got["--prefix-repetition-output-len"] == "9"
+    assert "--random-input-len" not in got
+
+
+def test_a_file_of_requests_is_sent_as_it_is() -> None:
+    argv = argv_of(Load(dataset="custom"), Path("/out/requests/chat.jsonl"))
+    got = options(Load(dataset="custom"), Path("/out/requests/chat.jsonl"))
+    assert (got["--dataset-name"], got["--dataset-path"]) == ("custom", "/out/requests/chat.jsonl")
+    assert got["--custom-output-len"] == "-1", "each request has its own length"
+    assert {"--skip-chat-template", "--disable-shuffle", "--no-oversample"} <= set(argv)
+
+
+def test_an_slo_becomes_vllms_goodput_in_milliseconds() -> None:
+    argv = argv_of(Load(slo=Slo(ttft_s=2, tpot_s=0.08)))
+    assert argv[argv.index("--goodput") + 1 :] == ("ttft:2000", "tpot:80")
+    assert "--goodput" not in argv_of(Load())
 
 
 def test_the_client_is_no_rank_and_sees_the_machines_devices() -> None:

@@ -1,8 +1,11 @@
 """The Markdown report."""
 
+from pathlib import Path
+
 from hetctl.bench.markdown import to_markdown
 from hetctl.bench.results import FailedRun, Skipped
 from tests.bench import sample
+from tests.bench.sample_folder import sweep_folder
 
 
 def test_figures_ratios_and_environment_are_there() -> None:
@@ -29,7 +32,9 @@ def test_markup_in_names_and_messages_stays_text() -> None:
             model="a|b<script>*x*",
             skipped=(Skipped(name="gpu", title="GPU", reason="no\n\n# room | at all"),),
             failed=(
-                FailedRun(configuration="cpu", repeat=2, phase="load", reason="<b>|", log="l"),
+                FailedRun(
+                    configuration="cpu", repeat=2, point=None, phase="load", reason="<b>|", log="l"
+                ),
             ),
         )
     )
@@ -44,3 +49,15 @@ def test_every_table_line_has_as_many_cells_as_its_header() -> None:
         if block.startswith("|"):
             cells = {line.replace(r"\|", "").count("|") for line in block.splitlines()}
             assert len(cells) == 1
+
+
+def test_a_sweep_says_who_wins_at_which_load(tmp_path: Path) -> None:
+    text = to_markdown(sweep_folder(tmp_path, (1, 64), repeats=2))
+    assert "hybrid is fastest with 1 at a time" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("| 64 at a time |")]
+    assert line.split(" | ")[1:2] == ["gpu+prefetch"]
+    assert "x to " in line
+    assert "With 64 at a time, the most throughput:" in text
+    assert "| GPU J/token |" in text
+    assert "| Load | 4 requests" in text
+    assert "| Load | 256 requests" in text

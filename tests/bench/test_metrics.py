@@ -33,3 +33,10 @@ def test_names_as_vllm_and_others_write_them(name: str, key: str) -> None:
 def test_an_unknown_name_lists_what_there_is(name: str) -> None:
     with pytest.raises(UsageError, match=r"Rates are output_throughput, .* latencies are mean"):
         find_metric(name)
+
+
+def test_goodput_without_limits_is_named() -> None:
+    goodput = find_metric("request_goodput")
+    assert goodput.of(sample.measurement(request_goodput=1.5)) == 1.5
+    with pytest.raises(UsageError, match=r"needs limits on latency; give .* --ttft, --tpot or"):
+        goodput.of(sample.measurement())

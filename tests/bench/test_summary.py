@@ -4,8 +4,21 @@ from math import sqrt
 
 import pytest
 
-from hetctl.bench.metrics import LATENCIES, OUTPUT_THROUGHPUT, format_number
-from hetctl.bench.summary import Value, resolved, summarise, value_over
+from hetctl.bench.metrics import (
+    LATENCIES,
+    METRICS,
+    OUTPUT_THROUGHPUT,
+    REQUEST_GOODPUT,
+    format_number,
+)
+from hetctl.bench.summary import (
+    Value,
+    describe_interval,
+    ratio_interval,
+    resolved,
+    summarise,
+    value_over,
+)
 from tests.bench import sample
 
 
@@ -76,3 +89,29 @@ def test_resolved_means_that_the_intervals_are_apart(
 )
 def test_numbers_keep_three_digits(value: float, text: str) -> None:
     assert format_number(value) == text
+
+
+def test_goodput_is_shown_where_every_run_has_one() -> None:
+    good = sample.measurement(request_goodput=0.5)
+    runs = (sample.run("hybrid", measured=good), sample.run("cpu", measured=good))
+    assert REQUEST_GOODPUT in summarise(sample.results(runs=runs)).metrics
+    imported = (*runs, sample.run("gpu+prefetch"))
+    assert REQUEST_GOODPUT not in summarise(sample.results(runs=imported)).metrics
+    assert summarise(sample.blank()).metrics == METRICS
+
+
+def test_the_interval_of_a_ratio_is_the_same_whichever_way_it_is_taken() -> None:
+    one, other = Value(20, 1, 3), Value(10, 1, 3)
+    found, inverse = ratio_interval(one, other), ratio_interval(other, one)
+    assert found is not None
+    assert inverse is not None
+    # Relative half-widths of 5% and 10%: 11.2% together.
+    assert found[1] == pytest.approx(2 * 1.118, rel=1e-2)
+    assert found == pytest.approx((1 / inverse[1], 1 / inverse[0]))
+    assert ratio_interval(one, Value(10, None, 1)) is None
+
+
+def test_an_interval_that_says_nothing_says_so() -> None:
+    assert describe_interval((1.18, 1.324)) == "1.18x to 1.32x"
+    assert describe_interval((0.001, 3722.0)) == "too few repeats to tell"
+    assert describe_interval(None) == ""

@@ -66,3 +66,11 @@ def test_one_configuration_has_no_ratio() -> None:
 def test_what_was_skipped_is_told() -> None:
     skipped = Skipped(name="gpu", title="GPU alone", reason="Needs [20] GiB.")
     assert "skipped gpu: Needs [20] GiB." in rendered(sample.results(skipped=(skipped,)))
+
+
+def test_what_a_token_costs_is_told_where_it_is_known() -> None:
+    assert "J/token" not in rendered(sample.results())
+    sampled = sample.run("hybrid").model_copy(update={"telemetry_digest": sample.telemetry()})
+    text = rendered(sample.results(runs=(sampled, sample.run("cpu"))))
+    assert row(text, "GPU J/token").split() == ["GPU", "J/token", "1.00"]
+    assert row(text, "CPU J/token").split() == ["CPU", "J/token", "2.00"]

@@ -43,6 +43,21 @@ def test_a_difference_within_the_noise_is_doubted() -> None:
     assert "within the noise" not in judge(sample.results()).headline
 
 
+def test_the_factor_comes_with_its_interval_whoever_wins() -> None:
+    def headline(plan_rate: float) -> str:
+        runs = tuple(
+            sample.run(name, repeat, sample.measurement(rate * factor))
+            for repeat, factor in enumerate((0.99, 1.0, 1.01), 1)
+            for name, rate in (("hybrid", plan_rate), ("cpu", 100.0))
+        )
+        return judge(sample.results(runs=runs, repeats=3)).headline
+
+    # 4.303 x 0.01 / sqrt(3) = 2.48% of each, in squares 3.51% of the ratio.
+    interval = "(95% interval: 1.93x to 2.07x)."
+    assert headline(200).endswith(f"as fast as cpu, by output tokens/s {interval}")
+    assert headline(50).endswith(f"as fast as hybrid, by output tokens/s {interval}")
+
+
 def test_a_plan_alone_wins_nothing() -> None:
     verdict = judge(sample.results(runs=(sample.run("hybrid"),)))
     assert verdict.outcome == "single"

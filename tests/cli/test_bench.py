@@ -10,13 +10,14 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from hetctl.bench import load
+from hetctl.bench import load, report
 from hetctl.bench.compare import RESULTS_FILE
 from hetctl.bench.events import Advanced, Failed, Measured
 from hetctl.bench.results import FailedRun, Measurement, Results
+from hetctl.bench.schedule import to_come
 from hetctl.cli.app import app
 from hetctl.cli.bench_progress import BenchProgress
-from hetctl.errors import EXIT_INTERRUPTED, UsageError
+from hetctl.errors import EXIT_INTERRUPTED, LaunchError, UsageError
 from hetctl.evidence.store import kept
 from hetctl.launch import preflight, server
 from hetctl.machine import Machine
@@ -25,6 +26,7 @@ from hetctl.plan import Plan
 from hetctl.probe import machine as probe
 from hetctl.profiles import with_rates
 from tests.bench import sample
+from tests.bench.mock_server import MockServer
 from tests.bench.test_compare import Bench
 
 REPORTS = ("results.json", "results.csv", "results.md", "report.html")
@@ -55,7 +57,14 @@ def connected(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Bench:
     return fake
 
 
-COMPARE = ("--compare", "--split", "3,5")
+@pytest.fixture
+def quick(connected: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """The same without reports, which take most of the time."""
+    monkeypatch.setattr(report, "write_reports", lambda *_: ())
+    return connected
+
+
+COMPARE = ("--compare", "--split", "3,5", "--repeats", "1")
 
 
 def invoke(*args: str) -> tuple[int, str, BaseException | None]:
@@ -139,6 +148,114 @@ def test_runs_are_appended_each_time_the_same_bench_is_asked_for(
     ]
 
 
+SWEEP = (*COMPARE, "--concurrency", "1,2", "--num-prompts", "8")
+
+
+def stopped_sweep(folder: Path, connected: Bench, model: str) -> None:
+    """Leaves the results of a sweep that was killed in its third run."""
+
+    def on_load(loads: int) -> None:
+        if loads == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    connected.on_load = on_load
+    assert invoke("bench", model, *SWEEP, "--out", str(folder))[0] == EXIT_INTERRUPTED
+    connected.on_load = lambda _: None
+    connected.log.clear()
+
+
+@pytest.mark.parametrize("whole_command", [False, True])
+def test_a_stopped_sweep_goes_on_where_it_was(
+    tmp_path: Path, quick: Bench, model: str, whole_command: bool
+) -> None:
+    stopped_sweep(tmp_path, quick, model)
+    command = (model, *SWEEP) if whole_command else ()
+    code, text, error = invoke("bench", *command, "--resume", str(tmp_path))
+    assert code == 0, error
+    assert quick.log == ["start cpu-1-2", "load cpu-c1-1", "load cpu-c2-1", "stop cpu-1-2"]
+    results = Results.load(tmp_path / RESULTS_FILE)
+    assert len(results.runs) == 4
+    assert not results.interrupted
+    assert "Output tok/s" in text
+    # Nothing is left: the reports are made again, and no server is started.
+    quick.log.clear()
+    assert invoke("bench", "--resume", str(tmp_path))[0] == 0
+    assert quick.log == []
+
+
+def test_only_the_benchmark_that_was_begun_is_resumed(
+    tmp_path: Path, quick: Bench, model: str
+) -> None:
+    stopped_sweep(tmp_path, quick, model)
+    resume = ("--resume", str(tmp_path))
+    assert "--repeats would change that" in refusal(*resume, "--repeats", "5")
+    text = refusal(model, *SWEEP, "--seed", "3", *resume)
+    assert f"seed is 0 in {tmp_path} and 3 in this run" in text
+    text = refusal(model, *SWEEP, *resume, "--", "--enforce-eager")
+    assert "the command of pipeline has nothing in" in text
+    assert "leave out --out and --append" in refusal(model, *resume, "--out", "x")
+    assert f"There is no folder {tmp_path / 'no'} to go on with" in refusal(
+        "--resume", str(tmp_path / "no")
+    )
+    assert f"go on where it ended with --resume {tmp_path}" in refusal(
+        model, *SWEEP, "--out", str(tmp_path)
+    )
+    assert quick.log == []
+
+
+def test_a_server_that_runs_already_is_a_baseline(tmp_path: Path, quick: Bench, model: str) -> None:
+    with MockServer(model="gguf", owner="llamacpp") as server:
+        urls = ("--against", server.base_url)
+        code, _, error = invoke("bench", model, *urls, "--repeats", "2", "--out", str(tmp_path))
+    assert code == 0, error
+    results = Results.load(tmp_path / RESULTS_FILE)
+    assert [(run.configuration, run.repeat) for run in results.runs] == [
+        (name, repeat) for repeat in (1, 2) for name in ("cpu", "llama.cpp")
+    ]
+    outside = results.runs_of("llama.cpp")[0]
+    assert (outside.server_start_s, outside.server_log) == (0, None)
+    assert [step for step in quick.log if step.startswith("start")] == [
+        "start cpu-1",
+        "start cpu-2",
+    ]
+    assert [load.seed for load in quick.sent] == [0, 0, 1000, 1000], "no cache helps the second"
+    (body,) = {body["prompt"] for body in server.requests}
+    assert body == "Hello", "asked for a token before each load"
+
+
+def test_a_result_file_is_put_beside_what_was_measured(
+    tmp_path: Path, quick: Bench, model: str
+) -> None:
+    file = tmp_path / "llama.jsonl"
+    file.write_text(
+        '{"pp": 64, "tg": 32, "pl": 2, "t_pp": 0.1, "t_tg": 0.4, "t": 0.5, "is_pp_shared": 0}'
+    )
+    load = ("--input-len", "64", "--output-len", "32", "--concurrency", "2")
+    out = tmp_path / "out"
+    assert invoke("bench", model, *load, "--out", str(out))[0] == 0
+    quick.log.clear()
+    code, text, error = invoke("bench", "--resume", str(out), "--import", f"llama.cpp={file}")
+    assert code == 0, error
+    assert quick.log == []
+    assert "llama.cpp" in text
+    assert [run.configuration for run in Results.load(out / RESULTS_FILE).runs] == [
+        "cpu",
+        "llama.cpp",
+    ]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_baseline_that_does_not_answer_is_told_before_anything_is_measured(
+    tmp_path: Path, model: str
+) -> None:
+    with MockServer() as server:
+        gone = server.base_url
+    _, _, error = invoke("bench", model, "--against", gone, "--out", str(tmp_path))
+    assert isinstance(error, LaunchError)
+    assert f"{gone}/v1/models cannot be reached" in str(error)
+    assert not (tmp_path / RESULTS_FILE).exists()
+
+
 @pytest.mark.usefixtures("connected")
 def test_runs_of_another_load_are_not_appended(tmp_path: Path, model: str) -> None:
     invoke("bench", model, "--append", "--out", str(tmp_path))
@@ -180,10 +297,110 @@ def test_the_context_leaves_room_for_prompts_that_come_out_longer(
     assert configuration.plan.max_model_len == 184
 
 
-@pytest.mark.parametrize("rate", ["0", "-1", "inf", "nan"])
-def test_a_request_rate_must_be_positive(rate: str) -> None:
-    _, _, error = invoke("bench", "org/m", f"--request-rate={rate}")
+def refusal(*args: str) -> str:
+    _, _, error = invoke("bench", *args)
     assert isinstance(error, UsageError)
+    return str(error)
+
+
+@pytest.mark.parametrize("rate", ["0", "-1", "inf", "nan", "1,x", ""])
+def test_a_request_rate_must_be_positive(rate: str) -> None:
+    assert "is not one or more positive numbers" in refusal("org/m", f"--request-rate={rate}")
+
+
+@pytest.mark.parametrize("concurrency", ["0", "1,-2", "1.5", "two", ""])
+def test_a_concurrency_must_be_a_whole_number(concurrency: str) -> None:
+    text = refusal("org/m", f"--concurrency={concurrency}")
+    assert f"--concurrency {concurrency!r} is not one or more whole numbers" in text
+
+
+def test_what_cannot_be_sent_is_refused_before_anything_is_planned() -> None:
+    assert "are two sweeps" in refusal("org/m", "--concurrency", "1,2", "--request-rate", "1,2")
+    assert "There is no workload 'x'" in refusal("org/m", "--workload", "x")
+    assert "--burstiness must be a positive number" in refusal("org/m", "--burstiness", "0")
+    assert "--e2el 0s must be more than 0" in refusal("org/m", "--e2el", "0s")
+    assert "--baseline does not know 'x'" in refusal("org/m", "--baseline", "x")
+
+
+@pytest.mark.usefixtures("quick")
+def test_requests_longer_than_the_models_context_are_named(model: str) -> None:
+    text = refusal(model, "--workload", "long-prompt")
+    assert "The workload long-prompt has requests of 4,224 tokens" in text
+    assert "tiny holds 2,048; lower --input-len or --output-len" in text
+    text = refusal(model, "--workload", "chat", "--max-model-len", "100")
+    assert "--max-model-len is 100; take --workload random with a shorter" in text
+
+
+def test_a_sweep_runs_every_load_on_each_server_and_shows_the_curve(
+    tmp_path: Path, connected: Bench, model: str
+) -> None:
+    code, text, _ = invoke(
+        "bench", model, *COMPARE, "--concurrency", "4,1,2", "--full-sweep", "--out", str(tmp_path)
+    )
+    assert code == 0
+    results = Results.load(tmp_path / RESULTS_FILE)
+    assert [load.point for load in results.loads] == ["c1", "c2", "c4"]
+    assert [(run.configuration, run.point) for run in results.runs] == [
+        (name, point) for name in ("pipeline", "cpu") for point in ("c1", "c2", "c4")
+    ]
+    assert [step for step in connected.log if step.startswith("start")] == [
+        "start pipeline-1",
+        "start cpu-1",
+    ]
+    assert all((tmp_path / name).stat().st_size > 0 for name in REPORTS)
+    assert "4 at a time" in text
+    assert not results.stop_when_flat
+    for configuration in results.configurations:
+        assert configuration.plan is not None
+        assert configuration.plan.workload.concurrency == 4, "planned for the heaviest load"
+
+
+@pytest.mark.usefixtures("quick")
+def test_limits_on_latency_count_for_goodput(tmp_path: Path, model: str) -> None:
+    limits = ("--ttft", "2s", "--tpot", "80ms", "--e2el", "30s")
+    invoke("bench", model, *limits, "--out", str(tmp_path))
+    slo = Results.load(tmp_path / RESULTS_FILE).offered_load.slo
+    assert slo.limits_s == {"ttft": 2, "tpot": 0.08, "e2el": 30}
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_comparison_is_repeated_and_a_measurement_of_one_is_not(
+    tmp_path: Path, model: str
+) -> None:
+    invoke("bench", model, "--out", str(tmp_path / "one"))
+    invoke("bench", model, "--compare", "--out", str(tmp_path / "compare"))
+    assert Results.load(tmp_path / "one" / RESULTS_FILE).repeats == 1
+    assert Results.load(tmp_path / "compare" / RESULTS_FILE).repeats == 3
+
+
+@pytest.mark.usefixtures("quick")
+def test_baselines_that_cannot_run_here_say_why(tmp_path: Path, model: str) -> None:
+    invoke("bench", model, "--split", "3,5", "--baseline", "gpu,cpu,auto", "--out", str(tmp_path))
+    results = Results.load(tmp_path / RESULTS_FILE)
+    assert [one.name for one in results.configurations] == ["pipeline", "cpu"]
+    assert {one.name: one.reason for one in results.skipped} == {
+        "gpu": "--devices names cuda:0, but this machine has no GPU.",
+        "auto": "It is the same as cpu: 8 layers on cpu.",
+    }
+
+
+@pytest.mark.usefixtures("quick")
+def test_only_a_workload_of_shared_prefixes_has_the_prefix_cache(
+    tmp_path: Path, model: str
+) -> None:
+    for workload, off in (("random", True), ("shared-prefix", False), ("chat", True)):
+        out = tmp_path / workload
+        code, _, _ = invoke("bench", model, "--workload", workload, "--out", str(out))
+        assert code == 0
+        results = Results.load(out / RESULTS_FILE)
+        (configuration,) = results.configurations
+        assert configuration.command is not None
+        assert ("--no-enable-prefix-caching" in configuration.command.argv) is off
+        assert list(out.glob("requests/*.jsonl")) == [
+            out / f"requests/chat-{load.num_prompts}-seed0.jsonl"
+            for load in results.loads
+            if workload == "chat"
+        ]
 
 
 def test_report_makes_the_same_files_again(tmp_path: Path) -> None:
@@ -203,6 +420,9 @@ def test_report_refuses_results_without_runs(tmp_path: Path) -> None:
     assert "no runs" in str(error)
 
 
+TWO = sample.blank(sample.HYBRID, sample.CPU)
+
+
 @pytest.mark.usefixtures("connected")
 def test_plans_learn_from_the_benchmarks_of_their_machine(
     tmp_path: Path, model: str, machine: Machine, own_cache: Path
@@ -212,7 +432,8 @@ def test_plans_learn_from_the_benchmarks_of_their_machine(
     raw = Plan.parse(before, "the plan").prediction
     for number in range(3):
         folder = str(tmp_path / str(number))
-        assert invoke("bench", model, *load, "--compare", "--out", folder)[0] == 0
+        one_each = ("--compare", "--repeats", "1", "--out", folder)
+        assert invoke("bench", model, *load, *one_each)[0] == 0
     past = own_cache / "hetctl" / "runs" / f"{machine.fingerprint}.jsonl"
     assert len(past.read_text().splitlines()) == 3
 
@@ -259,7 +480,7 @@ def test_a_past_that_cannot_be_kept_costs_no_results(
 
 def progress_output(terminal: bool, script: Callable[[BenchProgress], None]) -> str:
     console = Console(file=io.StringIO(), force_terminal=terminal, width=100)
-    with BenchProgress(sample.blank(sample.HYBRID, sample.CPU), console) as progress:
+    with BenchProgress(TWO, console) as progress:
         script(progress)
         progress._bars.refresh()
     assert isinstance(console.file, io.StringIO)
@@ -269,13 +490,15 @@ def progress_output(terminal: bool, script: Callable[[BenchProgress], None]) -> 
 def one_run(progress: BenchProgress) -> None:
     progress(Advanced("hybrid", 1, "server"))
     progress(Advanced("hybrid", 1, "server", detail="loading weights"))
-    progress(Advanced("hybrid", 1, "load", 3, 9))
-    progress(Advanced("hybrid", 1, "load", 4, 9))
+    progress(Advanced("hybrid", 1, "load", 3, 9, point="c8"))
+    progress(Advanced("hybrid", 1, "load", 4, 9, point="c8"))
     measurement: Measurement = sample.measurement(123)
-    progress(Measured(sample.run("hybrid", 1, measurement)))
-    failure = FailedRun(configuration="cpu", repeat=1, phase="server", reason="no [room]", log="x")
+    progress(Measured(sample.run("hybrid", 1, measurement), to_come(TWO)[1:]))
+    failure = FailedRun(
+        configuration="cpu", repeat=1, point=None, phase="server", reason="no [room]", log="x"
+    )
     progress(Advanced("cpu", 1, "server"))
-    progress(Failed(failure))
+    progress(Failed(failure, ()))
 
 
 def test_a_ci_log_has_a_line_per_phase_and_run_not_per_request() -> None:

@@ -34,7 +34,7 @@ def folders(tmp_path: Path) -> dict[str, str]:
         "faster": noisy.results(0.85, commit="badcafe", late_s=30),
         "wild": noisy.results(1.0, noisy.WILD, commit="badcafe", late_s=30),
         "few": noisy.results(1.12, noisy.QUIET[:3], commit="badcafe", late_s=30),
-        "seed": noisy.results(offered_load=Load(seed=7)),
+        "seed": noisy.results(loads=(Load(seed=7),)),
     }
     for name, results in made.items():
         results.save(tmp_path / name / RESULTS_FILE)

@@ -21,7 +21,8 @@ LOAD = Workload(concurrency=8, input_len=512, output_len=128)
 
 
 def keep(results: Results, folder: Path, *vllm_args: str) -> list[RunRecord]:
-    return list(records_of(results, results.runs, model(), folder, vllm_args))
+    planned = results.model_copy(update={"spec": model()})
+    return list(records_of(planned, results.runs, folder, vllm_args))
 
 
 def corrected(plan: Plan) -> Plan:

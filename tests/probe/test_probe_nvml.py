@@ -2,7 +2,6 @@
 
 import sys
 from types import SimpleNamespace
-from typing import Any
 
 import pynvml
 import pytest
@@ -11,95 +10,11 @@ from hetctl.machine import PcieLink
 from hetctl.probe.gpu import GpuLibraryError
 from hetctl.probe.nvml import NvmlLibrary
 from hetctl.units import GIB
-
-_H200: dict[str, Any] = {
-    "Name": "NVIDIA H200",
-    "UUID": "GPU-4ae0",
-    "MemoryInfo": SimpleNamespace(total=150754820096, free=150109880320),
-    "CudaComputeCapability": (9, 0),
-    "CurrPcieLinkGeneration": 5,
-    "CurrPcieLinkWidth": 16,
-    "MaxPcieLinkGeneration": 5,
-    "MaxPcieLinkWidth": 16,
-    "MigMode": [0, 0],
-    "PciInfo": SimpleNamespace(busId="00000000:00:06.0"),
-    "MemoryBusWidth": 6016,
-    "NumGpuCores": 16896,
-    "MaxClockInfo": 3201,
-    "MemoryAffinity": [0b1] + [0] * 15,
-}
-"""As an H200 in a virtual machine answers; what is not listed is not supported there."""
-
-
-class FakeNvml:
-    """Answers ``nvmlDeviceGet<question>`` from one dict per device.
-
-    A missing answer raises NotSupported, an ``NVMLError`` answer is raised. Constants are
-    pynvml's own.
-    """
-
-    def __init__(
-        self,
-        *devices: dict[str, Any],
-        init_error: int | None = None,
-        linked: tuple[tuple[int, int], ...] = (),
-    ) -> None:
-        self._devices = devices
-        self._init_error = init_error
-        self._linked = linked
-        self.is_open = False
-
-    def nvmlInit(self) -> None:  # noqa: N802
-        if self._init_error is not None:
-            raise pynvml.NVMLError(self._init_error)
-        self.is_open = True
-
-    def nvmlShutdown(self) -> None:  # noqa: N802
-        self.is_open = False
-
-    def nvmlSystemGetDriverVersion(self) -> str:  # noqa: N802
-        return "580.159.04"
-
-    def nvmlSystemGetCudaDriverVersion(self) -> int:  # noqa: N802
-        return 12090
-
-    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
-        return len(self._devices)
-
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> dict[str, Any]:  # noqa: N802
-        device = self._devices[index]
-        if "lost" in device:
-            raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
-        return {**device, "index": index}
-
-    def nvmlDeviceGetP2PStatus(self, a: Any, b: Any, kind: int) -> int:  # noqa: N802
-        assert kind == pynvml.NVML_P2P_CAPS_INDEX_NVLINK
-        linked = (a["index"], b["index"]) in self._linked
-        return pynvml.NVML_P2P_STATUS_OK if linked else pynvml.NVML_P2P_STATUS_NOT_SUPPORTED
-
-    def nvmlDeviceGetMigDeviceHandleByIndex(self, device: Any, slot: int) -> Any:  # noqa: N802
-        try:
-            return device["instances"][slot]
-        except IndexError:
-            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND) from None
-
-    def __getattr__(self, name: str) -> Any:
-        if not name.startswith("nvmlDeviceGet"):
-            return getattr(pynvml, name)
-
-        def answer(device: dict[str, Any], *_: Any) -> Any:
-            value = device.get(name.removeprefix("nvmlDeviceGet"))
-            if value is None:
-                raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
-            if isinstance(value, pynvml.NVMLError):
-                raise value
-            return value
-
-        return answer
+from tests.probe.fake_nvml import H200, FakeNvml
 
 
 def test_a_recorded_h200() -> None:
-    nvml = FakeNvml(_H200)
+    nvml = FakeNvml(H200)
     inventory = NvmlLibrary(nvml).read()
     (gpu,) = inventory.gpus
     assert (gpu.name, gpu.uuid, gpu.compute_capability) == ("NVIDIA H200", "GPU-4ae0", (9, 0))
@@ -116,40 +31,40 @@ def test_a_recorded_h200() -> None:
 
 
 def test_a_device_that_supports_only_name_and_memory_is_still_listed() -> None:
-    device = {name: _H200[name] for name in ("Name", "MemoryInfo")}
+    device = {name: H200[name] for name in ("Name", "MemoryInfo")}
     (gpu,) = NvmlLibrary(FakeNvml(device)).read().gpus
     assert gpu.name == "NVIDIA H200"
     assert (gpu.pcie, gpu.compute_capability, gpu.numa_node, gpu.uuid) == (None, None, None, "")
 
 
 def test_grace_hopper_has_no_pcie_link_and_its_memory_is_a_node() -> None:
-    device = {name: value for name, value in _H200.items() if "Pcie" not in name}
+    device = {name: value for name, value in H200.items() if "Pcie" not in name}
     (gpu,) = NvmlLibrary(FakeNvml(device | {"NumaNodeId": 1})).read().gpus
     assert gpu.pcie is None
     assert gpu.memory_numa_node == 1
 
 
 def test_an_affinity_to_several_nodes_tells_nothing() -> None:
-    device = _H200 | {"MemoryAffinity": [0b11] + [0] * 15}
+    device = H200 | {"MemoryAffinity": [0b11] + [0] * 15}
     assert NvmlLibrary(FakeNvml(device)).read().gpus[0].numa_node is None
 
 
 def test_a_lost_gpu_is_noted_and_the_others_stay() -> None:
-    inventory = NvmlLibrary(FakeNvml(_H200, {"lost": True}, _H200)).read()
+    inventory = NvmlLibrary(FakeNvml(H200, {"lost": True}, H200)).read()
     assert [gpu.index for gpu in inventory.gpus] == [0, 2]
     assert "GPU 1 is left out" in inventory.notes[0]
 
 
 def test_a_gpu_lost_while_it_is_read_is_noted() -> None:
-    dying = _H200 | {"PciInfo": pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)}
-    inventory = NvmlLibrary(FakeNvml(dying, _H200)).read()
+    dying = H200 | {"PciInfo": pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)}
+    inventory = NvmlLibrary(FakeNvml(dying, H200)).read()
     assert [gpu.index for gpu in inventory.gpus] == [1]
     assert "GPU 0 is left out" in inventory.notes[0]
 
 
 def test_a_gpu_without_a_memory_figure_is_left_out() -> None:
     """As on systems whose GPU has no memory of its own (GB10)."""
-    device = {name: value for name, value in _H200.items() if name != "MemoryInfo"}
+    device = {name: value for name, value in H200.items() if name != "MemoryInfo"}
     inventory = NvmlLibrary(FakeNvml(device)).read()
     assert inventory.gpus == ()
     assert "GPU 0 is left out" in inventory.notes[0]
@@ -160,7 +75,7 @@ def test_mig_instances_are_listed() -> None:
         "UUID": "MIG-1",
         "MemoryInfo": SimpleNamespace(total=18 * GIB, free=17 * GIB),
     }
-    device = _H200 | {"MigMode": [1, 1], "MaxMigDeviceCount": 7, "instances": [instance]}
+    device = H200 | {"MigMode": [1, 1], "MaxMigDeviceCount": 7, "instances": [instance]}
     (gpu,) = NvmlLibrary(FakeNvml(device)).read().gpus
     assert gpu.mig_enabled
     assert [(mig.uuid, mig.memory_total_bytes) for mig in gpu.mig_instances] == [
@@ -169,7 +84,7 @@ def test_mig_instances_are_listed() -> None:
 
 
 def test_nvlink_peers_are_mutual() -> None:
-    nvml = FakeNvml(_H200, _H200, _H200, linked=((0, 2),))
+    nvml = FakeNvml(H200, H200, H200, linked=((0, 2),))
     assert [gpu.nvlink_peers for gpu in NvmlLibrary(nvml).read().gpus] == [(2,), (), (0,)]
 
 
@@ -194,7 +109,7 @@ def test_missing_bindings_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nvml_is_closed_when_it_fails() -> None:
-    nvml = FakeNvml(_H200)
+    nvml = FakeNvml(H200)
     failure = pynvml.NVMLError(pynvml.NVML_ERROR_UNKNOWN)
 
     def fail() -> int:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import get_args
 
 from hetctl.bench.circumstances import Aspect, Difference, circumstances, difference
-from hetctl.bench.results import Configuration, Results, Run
+from hetctl.bench.results import Configuration, Load, Results, Run
+from hetctl.bench.schedule import offered
 from hetctl.errors import UsageError
 
 ASPECTS: tuple[Aspect, ...] = get_args(Aspect)
@@ -74,15 +75,20 @@ def _plans(base: Configuration, current: Configuration) -> Iterator[Difference]:
 
 
 def _tokens(base: Measured, current: Measured) -> Iterator[Difference]:
-    """Runs with failed requests lack tokens, too, and are reported as failures."""
+    """Runs that were sent the same must have the same totals. Those with failed requests lack
+    tokens, too, and are reported as failures."""
     for field in ("input_tokens", "output_tokens"):
-        totals = [
-            {getattr(run.measurement, field) for run in side.runs if not run.measurement.failed}
-            for side in (base, current)
-        ]
-        if len(totals[0] | totals[1]) > 1:
-            values = _either(totals[0]), _either(totals[1])
-            yield difference("tokens", f"the total of {field}", values, _NAMES)
+        by_load: dict[Load, tuple[set[int], set[int]]] = {}
+        for at, side in enumerate((base, current)):
+            for run in side.runs:
+                if not run.measurement.failed:
+                    sent = offered(side.results, run.point, run.repeat)
+                    totals = by_load.setdefault(sent, (set(), set()))
+                    totals[at].add(getattr(run.measurement, field))
+        for ours, theirs in by_load.values():
+            if len(ours | theirs) > 1:
+                values = _either(ours), _either(theirs)
+                yield difference("tokens", f"the total of {field}", values, _NAMES)
 
 
 def _either(totals: set[int]) -> str:

@@ -17,8 +17,27 @@ from hetctl.bench.results import Configuration, Results, Run
 from hetctl.errors import UsageError
 
 
+def choose_point(results: Results, point: str | None, source: str) -> Results:
+    """The results at this point or, of those with one point only, at that.
+
+    Raises:
+        UsageError: there is no such point, or there are several to choose from.
+    """
+    points = [load.point for load in results.loads]
+    if point is None and len(points) > 1:
+        raise UsageError(
+            f"{source} holds a sweep over {', '.join(points)}; choose one of them with --point."
+        )
+    if point is not None and point not in points:
+        raise UsageError(f"{source} has no point {point!r}; it has {', '.join(points)}.")
+    return results.at(point or points[0])
+
+
 def choose_configuration(results: Results, name: str | None, source: str) -> Measured:
     """The configuration of this name or, without one, the plan under test.
+
+    Args:
+        results: with one point.
 
     Raises:
         UsageError: there is no such configuration, or it was not measured.

@@ -23,9 +23,13 @@ def results(
     **changes: object,
 ) -> Results:
     """Runs of the hybrid plan, a minute apart, from ``late_s`` after the start on."""
+    (load,) = changes.setdefault("loads", (Load(),))  # type: ignore[misc]
     runs = tuple(
         sample.run(
-            "hybrid", repeat, sample.measurement(100 / (slowdown * one), 0.5 * slowdown * one)
+            "hybrid",
+            repeat,
+            sample.measurement(100 / (slowdown * one), 0.5 * slowdown * one),
+            load.point,
         ).model_copy(update={"started": sample.STARTED + timedelta(minutes=repeat, seconds=late_s)})
         for repeat, one in enumerate(noise, 1)
     )

@@ -6,7 +6,8 @@ import pytest
 
 from hetctl.bench.circumstances import Aspect
 from hetctl.bench.gate.comparability import Measured, differences, parse_aspects, refuse
-from hetctl.bench.results import FailedRun, Load
+from hetctl.bench.gate.gate import choose_configuration
+from hetctl.bench.results import FailedRun, Load, Outside
 from hetctl.errors import UsageError
 from tests.bench import sample
 from tests.bench.gate import noisy
@@ -43,7 +44,12 @@ def with_plan(**changes: object) -> Measured:
 
 
 FAILED = FailedRun(
-    configuration="hybrid", repeat=5, phase="server", reason="out of memory", log="logs/x"
+    configuration="hybrid",
+    repeat=5,
+    point=None,
+    phase="server",
+    reason="out of memory",
+    log="logs/x",
 )
 
 CASES: dict[str, tuple[Measured, Aspect, str]] = {
@@ -69,17 +75,17 @@ CASES: dict[str, tuple[Measured, Aspect, str]] = {
     ),
     "dtype": (with_plan(dtype="float16"), "model", "dtype is bfloat16 in BASE and float16"),
     "workload": (
-        noisy.measured(offered_load=Load(max_concurrency=16)),
+        noisy.measured(loads=(Load(max_concurrency=16),)),
         "workload",
         "max_concurrency is 8 in BASE and 16 in CURRENT",
     ),
     "warm-ups": (
-        noisy.measured(offered_load=Load(num_warmups=0)),
+        noisy.measured(loads=(Load(num_warmups=0),)),
         "workload",
         "num_warmups is 2 in BASE and 0 in CURRENT",
     ),
     "seed": (
-        noisy.measured(offered_load=Load(seed=7)),
+        noisy.measured(loads=(Load(seed=7),)),
         "seed",
         "seed is 0 in BASE and 7 in CURRENT",
     ),
@@ -113,13 +119,39 @@ def test_equal_circumstances_differ_in_nothing() -> None:
     assert differences(noisy.measured(), noisy.measured(1.3, commit="badcafe", late_s=9)) == ()
 
 
+def test_repeats_that_were_sent_other_prompts_may_differ_in_tokens() -> None:
+    """With an engine from outside each repeat has a seed of its own."""
+    outside = sample.CPU.model_copy(
+        update={"command": None, "outside": Outside(engine="e", model_name="m", url="http://h:1")}
+    )
+
+    def varied(extra: int) -> Measured:
+        made = noisy.results()
+        runs = tuple(
+            run.model_copy(
+                update={
+                    "measurement": run.measurement.model_copy(
+                        update={"input_tokens": 16_000 + run.repeat + extra * (run.repeat == 3)}
+                    )
+                }
+            )
+            for run in made.runs
+        )
+        changes = {"runs": runs, "configurations": (sample.HYBRID, outside)}
+        return choose_configuration(made.model_copy(update=changes), None, "x")
+
+    assert differences(varied(0), varied(0)) == ()
+    (found,) = differences(varied(0), varied(1))
+    assert found.text == "the total of input_tokens is 16,003 in BASE and 16,004 in CURRENT"
+
+
 def test_failures_of_other_configurations_do_not_matter() -> None:
     other = FAILED.model_copy(update={"configuration": "cpu"})
     assert differences(noisy.measured(), noisy.measured(failed=(other,))) == ()
 
 
 def test_the_refusal_lists_all_and_says_how_to_allow_them() -> None:
-    current = noisy.measured(model="org/other", offered_load=Load(seed=7))
+    current = noisy.measured(model="org/other", loads=(Load(seed=7),))
     found = differences(noisy.measured(), current)
     with pytest.raises(UsageError) as raised:
         refuse(found, {"hardware"})

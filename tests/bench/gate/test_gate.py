@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hetctl.bench.gate.gate import choose_configuration, gate
+from hetctl.bench.gate.gate import choose_configuration, choose_point, gate
 from hetctl.bench.gate.report import GateReport
 from hetctl.bench.gate.thresholds import default_thresholds, parse_thresholds
 from hetctl.bench.results import Load
@@ -60,7 +60,7 @@ def test_only_the_metrics_that_are_asked_for_are_judged() -> None:
 
 
 def test_different_work_is_refused_unless_allowed_and_then_noted() -> None:
-    other = noisy.measured(offered_load=Load(seed=7), commit="badcafe")
+    other = noisy.measured(loads=(Load(seed=7),), commit="badcafe")
     with pytest.raises(UsageError, match="seed is 0 in BASE and 7 in CURRENT"):
         gate(noisy.measured(), other, DEFAULTS, sources=SOURCES)
     report = gate(noisy.measured(), other, DEFAULTS, sources=SOURCES, allowed={"seed", "hardware"})
@@ -97,6 +97,19 @@ def test_the_plan_under_test_is_compared_unless_another_is_named() -> None:
     runs = (*made.runs, sample.run("cpu"))
     named = choose_configuration(made.model_copy(update={"runs": runs}), "cpu", "x")
     assert [run.configuration for run in named.runs] == ["cpu"]
+
+
+def test_a_sweep_is_compared_at_one_point() -> None:
+    loads = Load(max_concurrency=1), Load(max_concurrency=4)
+    runs = sample.run("hybrid", point="c1"), sample.run("hybrid", point="c4")
+    sweep = sample.blank(loads=loads, runs=runs)
+    chosen = choose_configuration(choose_point(sweep, "c4", "x"), None, "x")
+    assert [run.point for run in chosen.runs] == ["c4"]
+    with pytest.raises(UsageError, match=r"x holds a sweep over c1, c4; choose .* --point"):
+        choose_point(sweep, None, "x")
+    with pytest.raises(UsageError, match="x has no point 'c8'; it has c1, c4"):
+        choose_point(sweep, "c8", "x")
+    assert choose_point(noisy.results(), None, "x") == noisy.results()
 
 
 def test_a_configuration_that_is_not_there_is_named() -> None:

@@ -1,0 +1,1 @@
+"""What the machine did while a load ran: clocks, power, loads, memory, energy."""

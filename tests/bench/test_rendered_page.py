@@ -1,0 +1,232 @@
+"""The report as a browser shows it: at both widths, in both themes, and on paper.
+
+Skipped, and said so, where there is no Chromium; CI images get one with
+``playwright install --with-deps chromium`` or from their distribution.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+from hetctl.bench.html.page import to_html
+from hetctl.bench.results import FailedRun, Skipped
+from tests.bench.sample_folder import sweep_folder
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+Theme = Literal["light", "dark"]
+LOOKS: list[tuple[int, Theme]] = [(400, "light"), (400, "dark"), (1200, "light"), (1200, "dark")]
+LONG = "org/a-model-with-a-name-that-is-much-longer-than-any-sensible-name-of-a-model-would-be"
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    installed = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
+    # A sandbox of its own is not to be had as root, as in containers.
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with playwright.sync_playwright() as api:
+        try:
+            running = api.chromium.launch(executable_path=installed, args=arguments)
+        except playwright.Error as error:
+            pytest.skip(f"no Chromium to look at the report with: {str(error).splitlines()[0]}")
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep, which has every section, with texts that are hard to place."""
+    folder = tmp_path_factory.mktemp("report")
+    results = sweep_folder(folder, (1, 8, 64), repeats=2)
+    reason = "The GPU lacks 4.2 GiB of the 20.2 GiB that the model needs." * 3
+    results = results.model_copy(
+        update={
+            "model": LONG,
+            "skipped": (Skipped(name="gpu", title="GPU alone", reason=reason),),
+            "failed": (
+                FailedRun(
+                    configuration="cpu",
+                    repeat=1,
+                    point="c8",
+                    phase="load",
+                    reason="x" * 200,
+                    log="a.log",
+                ),
+            ),
+        }
+    )
+    path = folder / "report.html"
+    path.write_text(to_html(results, folder), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def page(browser: "Browser", report: Path) -> "Iterator[Page]":
+    page = browser.new_page(viewport={"width": 1200, "height": 900})
+    page.goto(report.as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    yield page
+    page.close()
+
+
+def look(page: "Page", width: int, theme: Theme) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(media="screen", color_scheme=theme)
+
+
+@pytest.mark.parametrize("width", [400, 1200])
+def test_nothing_makes_the_page_scroll_sideways(page: "Page", width: int) -> None:
+    look(page, width, "light")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    # What is wider (tables) scrolls inside of its own box.
+    outside = page.evaluate(
+        """width => [...document.querySelectorAll('body *')].filter(one => {
+            if (one.closest('.scroll') || one.closest('svg defs')) return false;
+            const box = one.getBoundingClientRect();
+            return box.width && box.right > width + 0.5;
+        }).map(one => one.tagName + ' ' + one.className + ' ' + one.textContent.slice(0, 40))""",
+        width,
+    )
+    assert outside == []
+
+
+OVERLAPS = """() => [...document.querySelectorAll('figure svg')].flatMap(svg => {
+    const boxes = [...svg.querySelectorAll('text')].map(one =>
+        [one.textContent.trim(), one.getBoundingClientRect()]);
+    const found = [];
+    boxes.forEach(([a, p], i) => boxes.slice(i + 1).forEach(([b, q]) => {
+        const wide = Math.min(p.right, q.right) - Math.max(p.left, q.left);
+        const high = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top);
+        // The boxes of text are a line high, the letters in them less.
+        if (wide > 0.5 && high > 0.3 * Math.min(p.height, q.height))
+            found.push(svg.getAttribute('aria-label') + ': ' + a + ' / ' + b);
+    }));
+    return found;
+})"""
+
+
+@pytest.mark.parametrize("width", [400, 1200])
+def test_labels_of_a_chart_do_not_overlap(page: "Page", width: int) -> None:
+    look(page, width, "light")
+    assert page.evaluate(OVERLAPS) == []
+
+
+def test_labels_stay_inside_of_their_chart(page: "Page") -> None:
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll('figure svg')].flatMap(svg => {
+            const frame = svg.getBoundingClientRect();
+            return [...svg.querySelectorAll('text')].filter(one => {
+                const box = one.getBoundingClientRect();
+                return box.left < frame.left - 1 || box.right > frame.right + 1
+                    || box.top < frame.top - 2 || box.bottom > frame.bottom + 2;
+            }).map(one => svg.getAttribute('aria-label') + ': ' + one.textContent.trim());
+        })"""
+    )
+    assert cut == []
+
+
+CONTRASTS = """() => {
+    const canvas = document.createElement('canvas').getContext('2d');
+    const parse = colour => {
+        canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+        return [...canvas.getImageData(0, 0, 1, 1).data];
+    };
+    const light = rgb => {
+        const [r, g, b] = rgb.map(v => v / 255)
+            .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const behind = one => {
+        for (let at = one; at; at = at.parentElement) {
+            const rgba = parse(getComputedStyle(at).backgroundColor);
+            if (rgba[3] === 255) return rgba;
+        }
+        return [255, 255, 255, 255];
+    };
+    const found = {};
+    for (const one of document.querySelectorAll('body *')) {
+        const own = [...one.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+        const box = one.getBoundingClientRect();
+        if (!own || !box.width || one.closest('defs')) continue;
+        const style = getComputedStyle(one);
+        const ink = parse(one instanceof SVGElement ? style.fill : style.color);
+        const [a, b] = [light(ink.slice(0, 3)), light(behind(one).slice(0, 3))];
+        const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+        const name = one.tagName.toLowerCase() + '.' + (one.className.baseVal ?? one.className);
+        found[name] = Math.min(found[name] ?? 99, ratio);
+    }
+    return found;
+}"""
+
+
+@pytest.mark.parametrize(("width", "theme"), LOOKS)
+def test_all_text_can_be_read(page: "Page", width: int, theme: Theme) -> None:
+    """4.5 is what WCAG asks for (AA)."""
+    look(page, width, theme)
+    contrasts: dict[str, float] = page.evaluate(CONTRASTS)
+    assert len(contrasts) > 15
+    assert {name: ratio for name, ratio in contrasts.items() if ratio < 4.5} == {}
+
+
+def test_themes_differ_and_charts_follow(page: "Page") -> None:
+    def colours() -> list[str]:
+        return page.evaluate(  # type: ignore[no-any-return]
+            "() => [getComputedStyle(document.body).backgroundColor,"
+            " ...[...document.querySelectorAll('figure svg text')]"
+            ".map(one => getComputedStyle(one).fill)]"
+        )
+
+    look(page, 1200, "light")
+    light = colours()
+    look(page, 1200, "dark")
+    assert len(light) > 30
+    assert all(a != b for a, b in zip(light, colours(), strict=True))
+
+
+def test_nothing_is_empty(page: "Page") -> None:
+    empty = page.evaluate(
+        """() => [...document.querySelectorAll('section, article, figure, table, dd, h1, h2, h3')]
+            .filter(one => !one.textContent.trim()
+                || one.getBoundingClientRect().height < 8)
+            .map(one => one.outerHTML.slice(0, 80))"""
+    )
+    assert empty == []
+    undrawn = page.evaluate(
+        """() => [...document.querySelectorAll('figure svg')].filter(svg =>
+            ![...svg.querySelectorAll('path, use')].some(one =>
+                getComputedStyle(one).stroke.startsWith('rgb') || one.tagName === 'use'))
+            .map(svg => svg.getAttribute('aria-label'))"""
+    )
+    assert undrawn == []
+    assert page.evaluate("document.querySelectorAll('figure svg').length") > 15
+
+
+def test_a_printed_page_is_white_and_complete(page: "Page", report: Path) -> None:
+    look(page, 794, "dark")
+    page.emulate_media(media="print", color_scheme="dark")
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert background == "rgb(255, 255, 255)"
+    contrasts: dict[str, float] = page.evaluate(CONTRASTS)
+    assert {name: ratio for name, ratio in contrasts.items() if ratio < 4.5} == {}
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= 794
+    pdf: Any = page.pdf(format="A4")
+    assert pdf.startswith(b"%PDF")
+
+
+def test_the_browser_has_nothing_to_complain_about(browser: "Browser", report: Path) -> None:
+    complaints: list[str] = []
+    page = browser.new_page()
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda asked: complaints.append(asked.url) if asked.url[:4] != "file" else 0)
+    page.goto(report.as_uri())
+    page.close()
+    assert complaints == []
