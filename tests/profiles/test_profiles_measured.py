@@ -118,7 +118,7 @@ def test_a_foreign_profile_is_noticed_and_not_used() -> None:
     ("changes", "message"),
     [
         ({"measured_at": NOW - timedelta(days=200)}, "200 days old"),
-        ({"tool_versions": {"kernel": "5.4"}}, "made with kernel 5.4, and this is 6.1"),
+        ({"tool_versions": {"kernel": "5.4"}}, r"made with kernel 5.4 (now 6.1)"),
         (
             {"gpus": (GpuProfile(index=0, layer_overhead_s=measured(1e-5, 0.5)),)},
             "layer_overhead_s lie more than 30% apart",
