@@ -37,9 +37,9 @@ def probe(
         typer.echo(machine.to_json(), nl=False)
     else:
         from hetctl.cli.machine_view import render_machine
-        from hetctl.profiles.measured_file import measured_note
+        from hetctl.profiles.measured import describe
 
-        out.print(render_machine(machine, measured_note(machine)))
+        out.print(render_machine(machine, describe(machine)))
     if save is not None:
         machine.save(save)
         err.print(f"Saved to {save}", markup=False, soft_wrap=True)

@@ -1,15 +1,17 @@
 """What was measured, as tables: medians, how far samples lie apart, and what tables say."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hetctl.document import Figure, Frozen
+from hetctl.document import Figure
 from hetctl.machine import Gpu, Machine, NumaNode
 from hetctl.machine_profile import (
+    GpuProfile,
     MachineProfile,
     Measured,
     MeasuredByBytes,
@@ -18,117 +20,178 @@ from hetctl.machine_profile import (
 )
 from hetctl.profiles import with_rates
 from hetctl.profiles.measured import NOT_PLANNED_WITH
-from hetctl.units import format_bytes, format_duration, format_rate
+from hetctl.units import format_bytes
 
 _NAMES = {
-    "memory_read_bytes_per_s": "Memory read",
-    "memory_read_bytes_per_s_by_node": "Memory read from",
-    "memory_read_while_copying_bytes_per_s": "Memory read, GPU copying",
-    "matmul_bf16_flops": "Matrix rate, bf16",
-    "matmul_fp16_flops": "Matrix rate, fp16",
-    "matmul_fp32_flops": "Matrix rate, fp32",
-    "weight_read_bytes_per_s_by_rows": "Weights, bf16",
-    "weight_read_fp16_bytes_per_s_by_rows": "Weights, fp16",
-    "weight_read_fp32_bytes_per_s_by_rows": "Weights, fp32",
-    "uva_read_bytes_per_s_by_rows": "Weights over the link (UVA)",
-    "attention_read_bytes_per_s": "Attention's KV cache",
-    "attention_read_bytes_per_s_by_sequences": "Attention's KV cache",
-    "layer_overhead_s": "Overhead of a layer",
-    "layer_overhead_eager_s": "Overhead of a layer, eager",
-    "host_to_device_bytes_per_s": "Host to GPU",
-    "device_to_host_bytes_per_s": "GPU to host",
-    "device_to_device_bytes_per_s": "To the next GPU",
-    "host_to_device_s_by_bytes": "Copy to the GPU",
-    "device_to_host_s_by_bytes": "Copy from the GPU",
-    "host_to_device_while_cpu_reads_s_by_bytes": "Copy to the GPU, CPU reading",
-    "device_to_host_while_cpu_reads_s_by_bytes": "Copy from the GPU, CPU reading",
-    "hop_s_by_bytes": "Pipeline hop",
-    "all_reduce_s_by_bytes": "All-reduce of two ranks",
+    "memory_read_bytes_per_s": "memory read",
+    "memory_read_while_copying_bytes_per_s": "memory read while a GPU copies",
+    "memory_read_bytes_per_s_by_node": "memory read from node",
+    "matmul_bf16_flops": "matrix rate, bf16",
+    "matmul_fp16_flops": "matrix rate, fp16",
+    "matmul_fp32_flops": "matrix rate, fp32",
+    "host_to_device_bytes_per_s": "pinned memory to GPU",
+    "device_to_host_bytes_per_s": "GPU to pinned memory",
+    "device_to_device_bytes_per_s": "to the next GPU",
+    "attention_read_bytes_per_s": "attention reads KV cache",
+    "layer_overhead_s": "overhead of a layer",
+    "layer_overhead_eager_s": "the same without CUDA graphs",
+    "hop_latency_s": "latency of a hop",
+    "hop_bytes_per_s": "rate of a hop",
+}
+_COLUMNS = {
+    "weight_read_bytes_per_s_by_rows": "bf16",
+    "weight_read_fp16_bytes_per_s_by_rows": "fp16",
+    "weight_read_fp32_bytes_per_s_by_rows": "fp32",
+    "uva_read_bytes_per_s_by_rows": "bf16, UVA",
+    "attention_read_bytes_per_s_by_sequences": "KV cache",
+    "host_to_device_s_by_bytes": "to GPU",
+    "device_to_host_s_by_bytes": "from GPU",
+    "host_to_device_while_cpu_reads_s_by_bytes": "to, CPU reading",
+    "device_to_host_while_cpu_reads_s_by_bytes": "from, CPU reading",
+    "hop_s_by_bytes": "hop",
+    "all_reduce_s_by_bytes": "all-reduce",
 }
 
-_Format = Callable[[float], str]
+
+@dataclass(frozen=True)
+class _Unit:
+    """How figures of a kind are written."""
+
+    name: str
+    size: float
+
+    def __call__(self, value: float) -> str:
+        scaled = value / self.size
+        return f"{scaled:.0f}" if scaled >= 100 else f"{scaled:.3g}"
+
+
+_GB_PER_S = _Unit("GB/s", 1e9)
+_TFLOPS = _Unit("TFLOP/s", 1e12)
+_MICROSECONDS = _Unit("us", 1e-6)
 
 
 def render_profile(profile: MachineProfile, machine: Machine) -> RenderableType:
-    """A table for each device, and what could not be measured."""
+    """Each device's figures, and what could not be measured."""
     tabled = with_rates(machine)
+    nodes = {node.id: node for node in tabled.numa_nodes}
+    gpus = {gpu.index: gpu for gpu in tabled.gpus}
     parts: list[RenderableType] = []
     for node in profile.numa_nodes:
-        known = next((n for n in tabled.numa_nodes if n.id == node.numa_node), None)
-        parts += [_table(f"node {node.numa_node}, {_cores(node)}", node, known), Text()]
+        cores = "1 core" if node.threads == 1 else f"{node.threads} cores"
+        title = f"node {node.numa_node}, {cores}"
+        parts += _device(title, node, nodes.get(node.numa_node))
     for gpu in profile.gpus:
-        card = next((g for g in tabled.gpus if g.index == gpu.index), None)
-        name = f"cuda:{gpu.index}" + (f", {card.name}" if card else "")
-        parts += [_table(name, gpu, card), Text()]
-    parts.append(Text("* kept for comparison: plans do not rest on it", style="dim"))
+        card = gpus.get(gpu.index)
+        parts += _device(f"cuda:{gpu.index}" + (f", {card.name}" if card else ""), gpu, card)
+    parts.append(Text("Medians, and (lowest-highest). * No plan rests on it yet.", style="dim"))
     for missing in profile.not_measured:
         text = f"Not measured: {missing.device}: {missing.what}: {missing.reason}."
         parts.append(Text(text, style="yellow"))
     return Group(*parts)
 
 
-def _cores(node: NodeProfile) -> str:
-    return "1 core" if node.threads == 1 else f"{node.threads} cores"
+_Part = NodeProfile | GpuProfile
 
 
-def _table(title: str, part: Frozen, tabled: Gpu | NumaNode | None) -> Table:
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        show_edge=False,
-        padding=(0, 1, 0, 0),
-        header_style="bold",
-    )
-    table.add_column(title, overflow="fold")
-    for heading in ("Median", "Lowest", "Highest", "Of", "Tables say"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for name, where, figure, form in _rows(part):
-        label = _NAMES[name] + (f", {where}" if where else "")
-        mark = " *" if name in NOT_PLANNED_WITH else ""
-        listed = None if where else getattr(tabled, name, None)
+def _device(title: str, part: _Part, tabled: Gpu | NumaNode | None) -> list[RenderableType]:
+    tables = [
+        _scalars(title, part, tabled),
+        _by("Weights, GB/s, at rows", part, MeasuredByRows, "by_rows", _GB_PER_S),
+        _by("KV cache, GB/s, sequences", part, MeasuredByRows, "by_sequences", _GB_PER_S),
+        _by("Times, us, of bytes", part, MeasuredByBytes, "by_bytes", _MICROSECONDS),
+    ]
+    return [item for table in tables if table.row_count for item in (table, Text())]
+
+
+def _scalars(title: str, part: _Part, tabled: Gpu | NumaNode | None) -> Table:
+    table = _table(title, ("Median", "", "Lowest - highest", "Of", "Tables say"))
+    for name, figure in _single(part):
+        unit = _unit_of(name)
+        base, _, node = name.partition(" ")
+        label = _NAMES[base] + (f" {node}" if node else "") + _mark(base)
         table.add_row(
-            label + mark,
-            form(figure.median),
-            form(figure.low),
-            form(figure.high),
+            label,
+            unit(figure.median),
+            Text(unit.name),
+            f"{unit(figure.low)} - {unit(figure.high)}",
             str(figure.samples),
-            _listed(listed, form),
+            _listed(getattr(tabled, name, None), unit),
+        )
+    table.columns[2].justify = "left"
+    return table
+
+
+def _single(part: _Part) -> list[tuple[str, Measured]]:
+    found = []
+    for name in type(part).model_fields:
+        value = getattr(part, name)
+        if isinstance(value, Measured):
+            found.append((name, value))
+        elif isinstance(value, dict):
+            found += [(f"{name} {node}", figure) for node, figure in value.items()]
+    return found
+
+
+def _by(
+    heading: str,
+    part: _Part,
+    kind: type[MeasuredByRows] | type[MeasuredByBytes],
+    suffix: str,
+    unit: Callable[[float], str],
+) -> Table:
+    """One line per number of rows or bytes, one column per figure."""
+    tables = {
+        name: _points(getattr(part, name))
+        for name in type(part).model_fields
+        if name.endswith(suffix) and isinstance(getattr(part, name), kind)
+    }
+    table = _table(heading, [_COLUMNS[name] + _mark(name) for name in tables])
+    for at in sorted({at for points in tables.values() for at in points}):
+        label = f"{at:,}" if kind is MeasuredByRows else format_bytes(at).replace(".0 ", " ")
+        table.add_row(
+            Text(label, justify="right"),
+            *(_with_spread(points.get(at), unit) for points in tables.values()),
         )
     return table
 
 
-def _listed(figure: Figure | None, form: _Format) -> str:
+def _points(table: MeasuredByRows | MeasuredByBytes) -> dict[int, Measured]:
+    at = table.rows if isinstance(table, MeasuredByRows) else table.sizes_bytes
+    return dict(zip(at, table.values, strict=True))
+
+
+def _with_spread(figure: Measured | None, unit: Callable[[float], str]) -> str:
+    if figure is None:
+        return "-"
+    return f"{unit(figure.median)} ({unit(figure.low)}-{unit(figure.high)})"
+
+
+def _mark(name: str) -> str:
+    return " *" if name in NOT_PLANNED_WITH else ""
+
+
+def _unit_of(name: str) -> _Unit:
+    if name.endswith("_flops"):
+        return _TFLOPS
+    return _GB_PER_S if "_bytes_per_s" in name else _MICROSECONDS
+
+
+def _listed(figure: object, unit: Callable[[float], str]) -> str:
+    """What the tables by device have, if they have it."""
     if not isinstance(figure, Figure):
         return ""
-    return form(figure.value) + (" (estimate)" if figure.source == "estimate" else "")
+    return unit(figure.value) + (", estimate" if figure.source == "estimate" else "")
 
 
-def _rows(part: Frozen) -> Iterator[tuple[str, str, Measured, _Format]]:
-    """Name, at which rows or bytes, figure, and how it is written."""
-    for name in type(part).model_fields:
-        value = getattr(part, name)
-        form = _format_of(name)
-        if isinstance(value, Measured):
-            yield name, "", value, form
-        elif isinstance(value, MeasuredByRows):
-            what = "sequence" if "sequences" in name else "row"
-            for rows, figure in zip(value.rows, value.values, strict=True):
-                yield name, f"{rows:,} {what}" + ("" if rows == 1 else "s"), figure, form
-        elif isinstance(value, MeasuredByBytes):
-            for size, figure in zip(value.sizes_bytes, value.values, strict=True):
-                yield name, format_bytes(size).replace(".0 ", " "), figure, form
-        elif isinstance(value, dict):
-            for node, figure in value.items():
-                yield name, f"node {node}", figure, form
-
-
-def _format_of(name: str) -> _Format:
-    if "_flops" in name:
-        return _format_flops
-    return format_rate if "_bytes_per_s" in name else format_duration
-
-
-def _format_flops(flops: float) -> str:
-    value = flops / 1e12
-    digits = 2 if value < 10 else 1 if value < 100 else 0
-    return f"{value:.{digits}f} TFLOP/s"
+def _table(first: str, others: Sequence[str]) -> Table:
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        padding=(0, 2, 0, 0),
+        header_style="bold",
+    )
+    table.add_column(first, no_wrap=True)
+    for heading in others:
+        table.add_column(heading, justify="right", overflow="fold")
+    return table

@@ -20,7 +20,7 @@ from hetctl.machine_profile import (
     MeasuredByRows,
     NodeProfile,
 )
-from hetctl.profiles.measured_file import COMMAND, profile_path
+from hetctl.profiles.measured_file import COMMAND, has_others, profile_path
 from hetctl.profiles.tool_versions import tool_versions
 
 # Drivers, kernels and neighbours change; a quarter of a year is a guess at how slowly.
@@ -66,6 +66,20 @@ def with_measurements(machine: Machine, now: datetime | None = None) -> Machine:
         )
         return machine.model_copy(update={"rate_notes": (*machine.rate_notes, note)})
     return applied(profile, machine, now or datetime.now(UTC))
+
+
+def describe(machine: Machine, now: datetime | None = None) -> str:
+    """One line on a machine's measurements: how old, and why not to trust them; or none."""
+    path = profile_path(machine.fingerprint)
+    if not path.is_file():
+        others = "those in the cache are of other machines; " if has_others(path.stem) else ""
+        return f"not yet; {others}{COMMAND} takes under 3 minutes"
+    try:
+        profile = load_profile(path)
+        notes = with_measurements(machine, now).rate_notes
+    except UsageError as error:
+        return f"not usable: {error}"
+    return " ".join((f"{profile.measured_at:%Y-%m-%d}", *notes[len(machine.rate_notes) :]))
 
 
 def load_profile(path: Path) -> MachineProfile:

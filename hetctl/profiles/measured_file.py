@@ -6,10 +6,6 @@ classes take a while to build.
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from hetctl.machine import Machine
 
 COMMAND = "hetctl probe --calibrate"
 """What makes them."""
@@ -21,21 +17,7 @@ def profile_path(fingerprint: str) -> Path:
     return Path(cache).expanduser() / "hetctl" / "machines" / f"{fingerprint}.json"
 
 
-def measured_note(machine: "Machine") -> str:
-    """One line on the machine's measurements: how old they are, or why there are none."""
-    path = profile_path(machine.fingerprint)
-    if not path.is_file():
-        foreign = any(path.parent.glob("*.json"))
-        there = "those in the cache are of other machines; " if foreign else ""
-        return f"none, {there}{COMMAND} takes under 3 minutes"
-    from datetime import UTC, datetime
-
-    from hetctl.errors import UsageError
-    from hetctl.profiles.measured import with_measurements
-
-    try:
-        notes = with_measurements(machine).rate_notes
-    except UsageError as error:
-        return f"not usable: {error}"
-    when = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    return " ".join((f"{when:%Y-%m-%d}.", *notes))
+def has_others(fingerprint: str) -> bool:
+    """Whether there are measurements, and none of a machine with this fingerprint."""
+    path = profile_path(fingerprint)
+    return not path.is_file() and any(path.parent.glob("*.json"))

@@ -98,6 +98,9 @@ class Bench:
             if self._rank.numa_node is not None:
                 torch.ops._C.init_cpu_memory_env([self._rank.numa_node])
             lock_threads(self._rank)
+            if torch.cpu._is_amx_tile_supported():
+                # Asks the kernel for the tiles; in an engine, oneDNN has done so before attention.
+                torch.cpu._init_amx()
         kind = "cpu" if self._rank.is_cpu else "gpu"
         return import_module(f"vllm_hetero.calibration.{kind}_kernels")
 

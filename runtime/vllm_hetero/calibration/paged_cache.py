@@ -52,7 +52,10 @@ class Batch:
         first_slots = torch.arange(sequences, dtype=torch.int64, device=device) * each * BLOCK
         self.slots = first_slots + context - 1
         first = torch.arange(wide, dtype=torch.int32, device=device).view(sequences, each)
-        self._tables = [first + start for start in range(0, blocks - wide + 1, wide)]
+        starts = torch.arange(0, blocks - wide + 1, wide)
+        # Out of order: the end of a cache that was just filled may still be in the CPU's.
+        order = torch.randperm(len(starts), generator=torch.Generator().manual_seed(0))
+        self._tables = [first + start for start in starts[order].tolist()]
         self._turn = 0
 
     def next_table(self) -> torch.Tensor:
