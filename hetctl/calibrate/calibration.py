@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from hetctl.calibrate.rank_process import MeasurementError, RankProcess
 from hetctl.calibrate.ranks import MeasuredRank, Ranks, ranks_of
 from hetctl.calibrate.statistics import Samples
-from hetctl.calibrate.steps import START_TIMEOUT_S, Figures, Step, ToFigures, steps_of
+from hetctl.calibrate.steps import Figures, Step, ToFigures, steps_of
 from hetctl.document import first_problem
 from hetctl.errors import HetctlError
 from hetctl.launch.command import visible_devices
@@ -24,6 +24,9 @@ from vllm_hetero.rank_environment import RankEnvironment
 
 LIMIT_S = 175.0
 """Of the whole calibration; what is not measured by then is left out."""
+
+# Torch and vLLM are imported meanwhile: from slow disks, and by all processes at once.
+_START_TIMEOUT_S = 90.0
 
 _AIM_S = 140.0
 """What the samples' time is divided for: imports and allocations come on top."""
@@ -114,7 +117,7 @@ class Calibration:
         """Wait for all processes, then divide the time that is left."""
         for rank in self._ranks.all:
             try:
-                self._processes[rank].wait_ready(START_TIMEOUT_S)
+                self._processes[rank].wait_ready(_START_TIMEOUT_S)
             except MeasurementError:
                 continue  # Its first step tries again, and names the reason.
         passed_s = time.monotonic() - self._began
@@ -131,8 +134,7 @@ class Calibration:
                 raise MeasurementError(self._without_cpu_kernels)
             samples = self._samples(step)
             self._note(step.device, {**self._made(step.figures, samples), **step.fixed})
-            if step.budget_s or step.peer:
-                self.measured.append(f"{step.device.name}: {step.what}")
+            self.measured.append(f"{step.device.name}: {step.what}")
         except MeasurementError as error:
             reason = str(error).rstrip(".")
             self.not_measured.append(
@@ -215,7 +217,7 @@ class Calibration:
 
     def _ready(self, rank: MeasuredRank) -> RankProcess:
         process = self._processes[rank]
-        process.wait_ready(min(START_TIMEOUT_S, max(1.0, self._left_s())))
+        process.wait_ready(min(_START_TIMEOUT_S, max(1.0, self._left_s())))
         return process
 
     def _profile(self) -> MachineProfile:
@@ -261,7 +263,7 @@ def _processes(ranks: Ranks, machine: Machine, folder: Path) -> dict[MeasuredRan
         halved = RankEnvironment(ranks.halves_map, str(folder))
         processes |= {
             rank: RankProcess(
-                rank.name, rank.number, halved, on_cpu, folder / f"half-{rank.number}.log"
+                rank.name, rank.number, halved, on_cpu, folder / f"half-{rank.number}.log", False
             )
             for rank in ranks.halves
         }

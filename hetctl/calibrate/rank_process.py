@@ -19,7 +19,10 @@ from vllm_hetero import env
 from vllm_hetero.kernel_oom import OomKills
 from vllm_hetero.rank_environment import RankEnvironment
 
-_PROGRAM = (sys.executable, "-m", "vllm_hetero.calibration")
+PROGRAM = (sys.executable, "-m", "vllm_hetero.calibration")
+"""The rank's number is added, and whether it needs the kernels."""
+WITH_KERNELS = "--kernels"
+
 _GRACE_S = 2.0
 
 
@@ -35,7 +38,7 @@ class RankProcess:
         rank: Its rank in the environment's rank map.
         variables: Of its environment, besides those of its rank.
         log: File for what it prints.
-        program: What to run; the rank's number is added.
+        kernels: Whether it loads vLLM's kernels at its start; where it cannot, it starts without.
     """
 
     def __init__(
@@ -45,14 +48,14 @@ class RankProcess:
         environment: RankEnvironment,
         variables: Mapping[str, str],
         log: Path,
-        program: tuple[str, ...] = _PROGRAM,
+        kernels: bool = True,
     ) -> None:
         self.name = name
         self._rank = rank
         self._environment = environment
         self._variables = variables
         self._log = log
-        self._program = program
+        self._arguments = (str(rank), WITH_KERNELS) if kernels else (str(rank),)
         self._process: subprocess.Popen[bytes] | None = None
         self._tree: ProcessTree | None = None
         self._ready = False
@@ -70,7 +73,7 @@ class RankProcess:
             self._environment.configure_omp_envs(self._rank, self._rank),
         ):
             self._process = subprocess.Popen(
-                [*self._program, str(self._rank)],
+                [*PROGRAM, *self._arguments],
                 env={**os.environ, env.PLATFORM: "1", **self._variables},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

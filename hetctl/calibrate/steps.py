@@ -20,9 +20,6 @@ Figures = dict[str, Any]
 
 ToFigures = Callable[[Samples], Figures]
 
-# Of a rank's start and of the import of its kernels: slow disks, many at once.
-START_TIMEOUT_S = 90.0
-
 
 @dataclass(frozen=True)
 class Step:
@@ -65,7 +62,7 @@ class Step:
 
 def steps_of(ranks: Ranks) -> list[Step]:
     """All measurements for these ranks, the most important first."""
-    steps = [_kernels(rank) for rank in ranks.all]
+    steps: list[Step] = []
     for node in ranks.nodes:
         steps += _node(node, ranks)
     for gpu in ranks.gpus:
@@ -74,18 +71,6 @@ def steps_of(ranks: Ranks) -> list[Step]:
         steps += _links(gpu, ranks)
     steps += _messages(ranks)
     return steps
-
-
-def _kernels(rank: MeasuredRank) -> Step:
-    return Step(
-        rank,
-        "loading the kernels",
-        {"measure": "kernels"},
-        0.0,
-        lambda samples: {},
-        timeout_s=START_TIMEOUT_S,
-        kernels=True,
-    )
 
 
 def _node(node: MeasuredRank, ranks: Ranks) -> Iterator[Step]:

@@ -34,6 +34,8 @@ def calibrate(machine: Machine) -> "MachineProfile":
     signals, folder = EndSignals(), RunFolder()
     began = time.monotonic()
     try:
+        if not err.is_terminal:
+            err.print("Starting a process on each device")
         with signals.handled(), _progress() as observer:
             calibration = Calibration(
                 machine,

@@ -1,6 +1,6 @@
 """What was measured, as tables: medians, how far samples lie apart, and what tables say."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -39,15 +39,15 @@ _NAMES = {
     "hop_bytes_per_s": "rate of a hop",
 }
 _COLUMNS = {
-    "weight_read_bytes_per_s_by_rows": "bf16",
-    "weight_read_fp16_bytes_per_s_by_rows": "fp16",
-    "weight_read_fp32_bytes_per_s_by_rows": "fp32",
-    "uva_read_bytes_per_s_by_rows": "bf16, UVA",
-    "attention_read_bytes_per_s_by_sequences": "KV cache",
+    "weight_read_bytes_per_s_by_rows": "weights, bf16",
+    "weight_read_fp16_bytes_per_s_by_rows": "weights, fp16",
+    "weight_read_fp32_bytes_per_s_by_rows": "weights, fp32",
+    "uva_read_bytes_per_s_by_rows": "by UVA, bf16",
+    "attention_read_bytes_per_s_by_sequences": "attention's KV cache",
     "host_to_device_s_by_bytes": "to GPU",
     "device_to_host_s_by_bytes": "from GPU",
-    "host_to_device_while_cpu_reads_s_by_bytes": "to, CPU reading",
-    "device_to_host_while_cpu_reads_s_by_bytes": "from, CPU reading",
+    "host_to_device_while_cpu_reads_s_by_bytes": "to, CPU reads",
+    "device_to_host_while_cpu_reads_s_by_bytes": "from, CPU reads",
     "hop_s_by_bytes": "hop",
     "all_reduce_s_by_bytes": "all-reduce",
 }
@@ -61,8 +61,15 @@ class _Unit:
     size: float
 
     def __call__(self, value: float) -> str:
+        return self._written(value, 3)
+
+    def round(self, value: float) -> str:
+        """In two digits, for a spread."""
+        return self._written(value, 2)
+
+    def _written(self, value: float, digits: int) -> str:
         scaled = value / self.size
-        return f"{scaled:.0f}" if scaled >= 100 else f"{scaled:.3g}"
+        return f"{scaled:.0f}" if scaled >= 10 ** (digits - 1) else f"{scaled:.{digits}g}"
 
 
 _GB_PER_S = _Unit("GB/s", 1e9)
@@ -96,9 +103,9 @@ _Part = NodeProfile | GpuProfile
 def _device(title: str, part: _Part, tabled: Gpu | NumaNode | None) -> list[RenderableType]:
     tables = [
         _scalars(title, part, tabled),
-        _by("Weights, GB/s, at rows", part, MeasuredByRows, "by_rows", _GB_PER_S),
-        _by("KV cache, GB/s, sequences", part, MeasuredByRows, "by_sequences", _GB_PER_S),
-        _by("Times, us, of bytes", part, MeasuredByBytes, "by_bytes", _MICROSECONDS),
+        _by("GB/s, by rows", part, MeasuredByRows, "by_rows", _GB_PER_S),
+        _by("GB/s, by sequences", part, MeasuredByRows, "by_sequences", _GB_PER_S),
+        _by("us, by bytes", part, MeasuredByBytes, "by_bytes", _MICROSECONDS),
     ]
     return [item for table in tables if table.row_count for item in (table, Text())]
 
@@ -137,7 +144,7 @@ def _by(
     part: _Part,
     kind: type[MeasuredByRows] | type[MeasuredByBytes],
     suffix: str,
-    unit: Callable[[float], str],
+    unit: _Unit,
 ) -> Table:
     """One line per number of rows or bytes, one column per figure."""
     tables = {
@@ -160,10 +167,10 @@ def _points(table: MeasuredByRows | MeasuredByBytes) -> dict[int, Measured]:
     return dict(zip(at, table.values, strict=True))
 
 
-def _with_spread(figure: Measured | None, unit: Callable[[float], str]) -> str:
+def _with_spread(figure: Measured | None, unit: _Unit) -> str:
     if figure is None:
         return "-"
-    return f"{unit(figure.median)} ({unit(figure.low)}-{unit(figure.high)})"
+    return f"{unit(figure.median)} ({unit.round(figure.low)}-{unit.round(figure.high)})"
 
 
 def _mark(name: str) -> str:
@@ -176,7 +183,7 @@ def _unit_of(name: str) -> _Unit:
     return _GB_PER_S if "_bytes_per_s" in name else _MICROSECONDS
 
 
-def _listed(figure: object, unit: Callable[[float], str]) -> str:
+def _listed(figure: object, unit: _Unit) -> str:
     """What the tables by device have, if they have it."""
     if not isinstance(figure, Figure):
         return ""

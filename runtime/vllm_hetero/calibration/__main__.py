@@ -18,15 +18,21 @@ from vllm_hetero.rank_map import Rank, RankMap
 class Bench:
     """One rank, and what can be measured on it."""
 
-    def __init__(self, rank: Rank, channel: Channel) -> None:
+    def __init__(self, rank: Rank, channel: Channel, kernels: bool) -> None:
         self._rank, self._channel = rank, channel
         self._device = torch.device(rank.device)
         self._kernels: ModuleType | None = None
-        self._without_kernels: str | None = None
+        self._without_kernels = "they were not asked for"
         torch.set_grad_enabled(False)
         if not rank.is_cpu:
             torch.cuda.set_device(self._device)
             torch.zeros(1, device=self._device)
+        if kernels:
+            try:
+                self._kernels = self._load_kernels()
+            except (Exception, SystemExit) as error:
+                # What needs none of them can still be measured.
+                self._without_kernels = sentence(error)
 
     def measure(self, what: str, arguments: dict[str, Any]) -> Samples:
         """Run one of the measurements.
@@ -35,7 +41,6 @@ class Bench:
             Exception: it cannot be done; its text says why.
         """
         measurements = {
-            "kernels": self._with_kernels(lambda kernels, device: {}),
             "attention": self._with_kernels(attention.read_rate),
             "layer": self._with_kernels(layer.overhead),
             "hop": lambda **given: pair.hops(self._channel, self._device, **given),
@@ -75,11 +80,6 @@ class Bench:
         return lambda **given: measure(self._require_kernels(), self._device, **given)
 
     def _require_kernels(self) -> ModuleType:
-        if self._kernels is None and self._without_kernels is None:
-            try:
-                self._kernels = self._load_kernels()
-            except (Exception, SystemExit) as error:
-                self._without_kernels = sentence(error)
         if self._kernels is None:
             raise RuntimeError(f"the kernels cannot be loaded: {self._without_kernels}")
         return self._kernels
@@ -108,8 +108,9 @@ class Bench:
 def main() -> None:
     """Answer commands until there are no more."""
     channel = Channel()
-    rank = RankMap.from_env(os.environ[env.RANK_MAP]).ranks[int(sys.argv[1])]
-    bench = Bench(rank, channel)
+    number, *flags = sys.argv[1:]
+    rank = RankMap.from_env(os.environ[env.RANK_MAP]).ranks[int(number)]
+    bench = Bench(rank, channel, kernels=flags == ["--kernels"])
     channel.answer(ready=True)
     while (command := channel.command()) is not None:
         what = command.pop("measure")

@@ -16,6 +16,9 @@ MOST = 30
 _GPU_SAMPLE_S = 1e-3
 _MOST_CALLS = 200
 
+# For the clocks of an idle GPU to rise.
+_GPU_WARM_UP_S = 0.1
+
 
 def timed(
     call: Callable[[], object],
@@ -57,12 +60,7 @@ def timed_on_gpu(
         call: Queues work on the current stream.
         budget_s: As in :func:`timed`.
     """
-    call()
-    torch.cuda.synchronize()
-    began = time.perf_counter()
-    call()
-    torch.cuda.synchronize()
-    once_s = time.perf_counter() - began
+    once_s = _warmed_up(call)
     calls = max(1, min(_MOST_CALLS, math.ceil(_GPU_SAMPLE_S / once_s)))
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     seconds: list[float] = []
@@ -77,3 +75,16 @@ def timed_on_gpu(
 
     kept = timed(sample, budget_s, least, most)
     return seconds[-len(kept) :]
+
+
+def _warmed_up(call: Callable[[], object]) -> float:
+    """Seconds of the last of several calls."""
+    end = time.perf_counter() + _GPU_WARM_UP_S
+    while True:
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        call()
+        torch.cuda.synchronize()
+        now = time.perf_counter()
+        if now > end:
+            return now - began
