@@ -1,7 +1,7 @@
 """Stands in for a measuring process: a real process that answers at once.
 
 ``FAKE_RANK`` in the environment says what goes wrong: ``NAME=WORD`` for measurement ``NAME``,
-with ``error``, ``die``, ``kill`` or ``hang``.
+with ``error``, ``die``, ``kill``, ``hang``, or a signal for whoever started it, ``SIGINT``.
 """
 
 import json
@@ -47,6 +47,9 @@ def go_wrong(how: str | None) -> None:
     elif how == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     elif how == "hang":
+        time.sleep(600)
+    elif how is not None and how.startswith("SIG"):
+        os.kill(os.getppid(), signal.Signals[how])
         time.sleep(600)
 
 
