@@ -34,6 +34,9 @@ _AIM_S = 140.0
 _LEAST_BUDGET = 0.15
 """Share of a measurement's time below which its spread says nothing."""
 
+_MOST_BUDGET = 2.0
+"""More would bring no more samples, or of seconds each."""
+
 Observer = Callable[[Step, int, int], None]
 """Called before each step, with its position and how many there are."""
 
@@ -123,7 +126,7 @@ class Calibration:
         passed_s = time.monotonic() - self._began
         wanted_s = sum(step.budget_s for step in self._steps)
         share = max(0.0, min(self._limit_s, _AIM_S) - passed_s) / wanted_s
-        self._scale = max(_LEAST_BUDGET, min(1.0, share))
+        self._scale = max(_LEAST_BUDGET, min(_MOST_BUDGET, share))
 
     def _take(self, step: Step) -> None:
         """One step; a failure is noted."""

@@ -16,7 +16,7 @@ from vllm_hetero.calibration import Samples
 from vllm_hetero.calibration.channel import Channel
 from vllm_hetero.calibration.shapes import HIDDEN
 from vllm_hetero.collectives.bridge import Bridge, bridge_bytes
-from vllm_hetero.hops import segment
+from vllm_hetero.hops import Receiver, Sender, segment
 from vllm_hetero.hops.shm import ShmReceiver, ShmSender, create_segment
 
 ROWS = (1, 8, 64, 512, 8192)
@@ -24,9 +24,13 @@ ROWS = (1, 8, 64, 512, 8192)
 
 _WARM_UP = 5
 _LEAST_ROUNDS = 5
-_MOST_ROUNDS = 200
+_MOST_ROUNDS = 100
 _BYTES = 512 << 20
 """Of all rounds of a size: large messages take fewer."""
+
+
+_PAUSE_S = 2e-3
+"""Before each hop: stages compute in between, and a rank that waits for long sleeps at first."""
 
 
 def rounds_of(rows: int) -> int:
@@ -43,8 +47,8 @@ def message_bytes(rows: int) -> int:
 class Pair:
     """One rank's two ends of a pipeline hop."""
 
-    sender: ShmSender
-    receiver: ShmReceiver
+    sender: Sender
+    receiver: Receiver
     device: torch.device
 
     def ping(self, message: dict[str, torch.Tensor]) -> float:
@@ -63,11 +67,6 @@ class Pair:
         for handle in self.sender.send(self.receiver.recv()):
             handle.wait()
 
-    def close(self) -> None:
-        """Give the shared memory back."""
-        self.sender.close()
-        self.receiver.close()
-
 
 def hops(
     channel: Channel, device: torch.device, paths: list[str] | None, peer_on_gpu: bool
@@ -82,11 +81,9 @@ def hops(
     mappings = _shared(channel, paths, [lambda: create_segment(message_bytes(most))] * 2)
     leads = paths is not None
     outgoing, incoming = mappings if leads else mappings[::-1]
-    ends = Pair(
-        ShmSender(outgoing, device, to_gpu=peer_on_gpu),
-        ShmReceiver(incoming, device, most),
-        device,
-    )
+    sender = ShmSender(outgoing, device, to_gpu=peer_on_gpu)
+    receiver = ShmReceiver(incoming, device, most)
+    ends = Pair(sender, receiver, device)
     samples: Samples = {}
     for rows in ROWS:
         message = {"hidden_states": _state(rows, device)}
@@ -94,11 +91,13 @@ def hops(
             if not leads:
                 ends.pong()
                 continue
+            time.sleep(_PAUSE_S)
             seconds = ends.ping(message)
             if turn >= _WARM_UP:
                 samples.setdefault(message_bytes(rows), []).append(seconds / 2)
     synchronize(device)
-    ends.close()
+    sender.close()
+    receiver.close()
     return samples
 
 
