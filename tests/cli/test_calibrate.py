@@ -11,22 +11,28 @@ from hetctl.calibrate import rank_process
 from hetctl.cli.app import app
 from hetctl.errors import EXIT_INTERRUPTED, UsageError
 from hetctl.machine_profile import MachineProfile
+from hetctl.model.tiny import write_tiny
 from hetctl.probe.machine import probe_machine
 from hetctl.profiles.measured_file import profile_path
 from tests.calibrate.conftest import FAKE
 
 MACHINE = probe_machine()
-LLAMA_8B = Path(__file__).parents[2] / "benchmarks" / "llama_8b"
 
 
 @pytest.fixture(autouse=True)
-def _fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measuring processes that answer at once, and an empty cache."""
+def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measuring processes that answer at once."""
     monkeypatch.setattr(rank_process, "PROGRAM", (sys.executable, str(FAKE)))
     monkeypatch.setattr("vllm_hetero.kernels.ensure_kernels", lambda say: Path())
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("FAKE_RANK", raising=False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    write_tiny(folder)
+    return str(folder)
 
 
 def test_json_is_the_profile_that_is_kept() -> None:
@@ -89,12 +95,12 @@ def test_interruption_leaves_earlier_measurements(monkeypatch: pytest.MonkeyPatc
     ],
 )
 def test_a_spoilt_profile_stops_a_plan_in_one_sentence_and_no_probe(
-    content: str, message: str
+    content: str, message: str, tiny: str
 ) -> None:
     path = profile_path(MACHINE.fingerprint)
     path.parent.mkdir(parents=True)
     path.write_text(content)
-    planned = CliRunner().invoke(app, ["plan", str(LLAMA_8B)])
+    planned = CliRunner().invoke(app, ["plan", tiny])
     assert isinstance(planned.exception, UsageError)
     assert message in str(planned.exception)
     assert str(planned.exception).endswith(
@@ -106,12 +112,12 @@ def test_a_spoilt_profile_stops_a_plan_in_one_sentence_and_no_probe(
     assert "".join(message.split()) in "".join(probed.stdout.split())
 
 
-def test_measurements_of_other_machines_are_noticed() -> None:
+def test_measurements_of_other_machines_are_noticed(tiny: str) -> None:
     path = profile_path("000000000000")
     path.parent.mkdir(parents=True)
     path.write_text("{}")
     shown = " ".join(CliRunner().invoke(app, ["probe"]).stdout.split())
     assert "not yet; those in the cache are of other machines" in shown
-    planned = CliRunner().invoke(app, ["plan", str(LLAMA_8B), "--json"])
+    planned = CliRunner().invoke(app, ["plan", tiny, "--json"])
     notes = json.loads(planned.stdout)["explanation"]
     assert any("are of other machines; hetctl probe --calibrate measures" in n for n in notes)
