@@ -33,9 +33,9 @@ def calibrate(machine: Machine) -> "MachineProfile":
     without_kernels = _prepare(machine)
     signals, folder = EndSignals(), RunFolder()
     began = time.monotonic()
+    if not err.is_terminal:
+        err.print("Starting a process on each device")
     try:
-        if not err.is_terminal:
-            err.print("Starting a process on each device")
         with signals.handled(), _progress() as observer:
             calibration = Calibration(
                 machine,
@@ -44,13 +44,12 @@ def calibrate(machine: Machine) -> "MachineProfile":
                 signals.waiting,
                 without_cpu_kernels=without_kernels,
             )
-            try:
-                profile = calibration.run()
-            except EndRequested:
-                _say_what_is_lost(calibration, machine)
-                raise typer.Exit(EXIT_INTERRUPTED) from None
+            profile = calibration.run()
             path = profile_path(machine.fingerprint)
             profile.save(path)
+    except EndRequested:
+        _say_what_is_lost(calibration, machine)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     finally:
         folder.remove()
     passed = format_duration(round(time.monotonic() - began))
