@@ -58,14 +58,12 @@ def main() -> None:
     import torch
     from vllm.platforms import current_platform
 
-    from vllm_hetero.calibration import memory
-
     assert current_platform.is_cpu()
     import vllm._custom_ops  # noqa: F401  (loads the operators)
 
     shapes = [tuple(map(int, shape.split("x"))) for shape in options.shapes.split(",")]
     rows = [int(number) for number in options.rows.split(",")]
-    read = max(memory.read_rate(budget_s=5)[0])
+    read = dram_read_bytes_per_s()
     machine = {
         "cpu": cpu_model(),
         "amx": bool(torch.cpu._is_amx_tile_supported()),

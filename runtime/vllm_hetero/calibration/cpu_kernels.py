@@ -3,9 +3,8 @@
 from collections.abc import Callable
 
 import torch
-from torch.nn.functional import silu
 from vllm import _custom_ops as ops
-from vllm import envs, ir
+from vllm import envs
 from vllm.v1.attention.backends.cpu_attn import _get_attn_isa
 
 from vllm_hetero.calibration.paged_cache import Batch
@@ -71,19 +70,3 @@ def linear(weight: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
     """x [rows, K] -> [rows, N], with the kernel that small layers get."""
     apply = prepare("onednn" if takes("onednn", weight) else "torch", weight)
     return lambda x: apply(x, None)
-
-
-def add_norm(
-    x: torch.Tensor, residual: torch.Tensor, weight: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The sum, normed, and the sum; eager CPU ranks run this in plain torch."""
-    return ir.ops.fused_add_rms_norm.maybe_inplace(x, residual, weight, 1e-5)
-
-
-def activation(x: torch.Tensor) -> torch.Tensor:
-    """Gate and up [rows, 2 N] -> [rows, N]; in plain torch as well."""
-    half = x.shape[-1] // 2
-    return silu(x[..., :half]) * x[..., half:]
-
-
-rope = ops.rotary_embedding

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import torch
 from torch.nn.functional import linear as torch_linear
-from vllm import _custom_ops as ops
 from vllm.v1.attention.backends.fa_utils import (
     flash_attn_varlen_func,
     get_flash_attn_version,
@@ -57,21 +56,3 @@ class Attention:
 def linear(weight: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
     """x [rows, K] -> [rows, N]."""
     return lambda x: torch_linear(x, weight)
-
-
-def add_norm(
-    x: torch.Tensor, residual: torch.Tensor, weight: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The sum, normed, and the sum, both in place."""
-    ops.fused_add_rms_norm(x, residual, weight, 1e-5)
-    return x, residual
-
-
-def activation(x: torch.Tensor) -> torch.Tensor:
-    """Gate and up [rows, 2 N] -> [rows, N]."""
-    out = torch.empty(*x.shape[:-1], x.shape[-1] // 2, dtype=x.dtype, device=x.device)
-    torch.ops._C.silu_and_mul(out, x)
-    return out
-
-
-rope = ops.rotary_embedding

@@ -26,7 +26,10 @@ class Layer:
             return kernels.linear((torch.rand(n, k, device=device) / k).bfloat16())
 
         heads = _HEADS
-        self._kernels = kernels
+        # Not before vLLM's operators are loaded, which importing it does.
+        from vllm_hetero.calibration import fused_ops
+
+        self._ops = fused_ops
         self._batch = Batch(heads, 1, _CONTEXT, 1, device)
         self._attention = kernels.Attention(self._batch, 1)
         self._norms = [torch.ones(_HIDDEN, device=device).bfloat16() for _ in range(2)]
@@ -42,18 +45,18 @@ class Layer:
         self, x: torch.Tensor, residual: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One token's state and residual [1, hidden] through the layer."""
-        kernels, batch = self._kernels, self._batch
-        x, residual = kernels.add_norm(x, residual, self._norms[0])
+        ops, batch = self._ops, self._batch
+        x, residual = ops.add_norm(x, residual, self._norms[0])
         q, k, v = self._qkv(x).split(self._sizes, dim=-1)
-        kernels.rope(self._positions, q, k, _HEADS.channels, self._angles, True)
+        ops.rope(self._positions, q, k, _HEADS.channels, self._angles, True)
         batch.query, batch.key, batch.value = (
             part.view(1, -1, _HEADS.channels) for part in (q, k, v)
         )
         self._attention.write()
         self._attention.read()
         x = self._out(batch.output.view(1, -1))
-        x, residual = kernels.add_norm(x, residual, self._norms[1])
-        return self._down(kernels.activation(self._up(x))), residual
+        x, residual = ops.add_norm(x, residual, self._norms[1])
+        return self._down(ops.activation(self._up(x))), residual
 
 
 def overhead(kernels: ModuleType, device: torch.device, budget_s: float) -> Samples:

@@ -29,8 +29,7 @@ _BYTES = 512 << 20
 """Of all rounds of a size: large messages take fewer."""
 
 
-_PAUSE_S = 2e-3
-"""Before each hop: stages compute in between, and a rank that waits for long sleeps at first."""
+_SETTLE_S = 1e-3
 
 
 def rounds_of(rows: int) -> int:
@@ -78,7 +77,11 @@ def hops(
         peer_on_gpu: Whether the other rank has a GPU.
     """
     most = max(ROWS)
-    mappings = _shared(channel, paths, [lambda: create_segment(message_bytes(most))] * 2)
+    makers = [
+        lambda: create_segment(message_bytes(most)),
+        lambda: create_segment(message_bytes(most), to_gpu=peer_on_gpu),
+    ]
+    mappings = _shared(channel, paths, makers)
     leads = paths is not None
     outgoing, incoming = mappings if leads else mappings[::-1]
     sender = ShmSender(outgoing, device, to_gpu=peer_on_gpu)
@@ -91,7 +94,7 @@ def hops(
             if not leads:
                 ends.pong()
                 continue
-            time.sleep(_PAUSE_S)
+            stay_awake()
             seconds = ends.ping(message)
             if turn >= _WARM_UP:
                 samples.setdefault(message_bytes(rows), []).append(seconds / 2)
@@ -115,7 +118,8 @@ def all_reduces(
     for rows in ROWS:
         part = _state(rows, device)
         for turn in range(_WARM_UP + rounds_of(rows)):
-            synchronize(device)
+            if leads:
+                stay_awake()
             started = time.perf_counter()
             bridge.all_reduce(part)
             synchronize(device)
@@ -124,6 +128,16 @@ def all_reduces(
                 samples.setdefault(message_bytes(rows), []).append(passed_s)
     bridge.close()
     return samples
+
+
+def stay_awake() -> None:
+    """Let the other side begin to wait, as it does in an engine.
+
+    Awake, as a rank that has just computed what it sends.
+    """
+    begin = time.perf_counter() + _SETTLE_S
+    while time.perf_counter() < begin:
+        pass
 
 
 def synchronize(device: torch.device) -> None:

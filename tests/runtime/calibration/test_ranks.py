@@ -11,7 +11,7 @@ from vllm_hetero.rank_environment import RankEnvironment
 from vllm_hetero.rank_map import Rank, RankMap
 
 CPUS = sorted(os.sched_getaffinity(0))
-START_S = 90
+START_S = 180
 ANSWER_S = 60
 
 pytestmark = pytest.mark.skipif(len(CPUS) < 2, reason="needs two CPUs")
