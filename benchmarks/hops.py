@@ -11,11 +11,12 @@ CPU. Prints a table; all rows are measured in one run.
 
 import statistics
 import time
-from dataclasses import dataclass
 
 import torch
 import torch.multiprocessing as mp
 from two_ranks import on_two_ranks, start_together
+
+from vllm_hetero.calibration.pair import Pair
 
 HIDDEN = 4096
 CASES = {
@@ -25,15 +26,6 @@ CASES = {
 }
 TURNS = 4
 WARM_UP = 5
-
-
-@dataclass
-class Pair:
-    """One rank's two ends."""
-
-    sender: object
-    receiver: object
-    device: torch.device
 
 
 def main() -> None:
@@ -70,36 +62,18 @@ def run(rank: int, port: int, threads: int, results: "mp.Queue") -> None:
                 for i in range(rounds // TURNS + WARM_UP):
                     group.barrier()
                     start_together(rank)
-                    seconds = ping(pair, message) if rank == 0 else pong(pair)
+                    if rank == 1:
+                        pair.pong()
+                        continue
+                    seconds = pair.ping(message)
                     if i >= WARM_UP:
                         times[kind].append(seconds / 2)
         pinned = pinned_copy_s(message["hidden_states"]) if on_gpu else 0.0
-        table.append((name, *(statistics.median(times[kind]) for kind in kinds), pinned))
+        if rank == 0:
+            table.append((name, *(statistics.median(times[kind]) for kind in kinds), pinned))
     if rank == 0:
         results.put(table)
     group.barrier()
-
-
-def ping(pair: Pair, message: dict[str, torch.Tensor]) -> float:
-    synchronize(pair.device)
-    started = time.perf_counter()
-    handles = pair.sender.send(message)
-    pair.receiver.recv()
-    for handle in handles:
-        handle.wait()
-    synchronize(pair.device)
-    return time.perf_counter() - started
-
-
-def pong(pair: Pair) -> float:
-    for handle in pair.sender.send(pair.receiver.recv()):
-        handle.wait()
-    return 0.0
-
-
-def synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def pinned_copy_s(tensor: torch.Tensor) -> float:

@@ -3,7 +3,6 @@
 import argparse
 import os
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import torch.multiprocessing as mp
 
 TIMEOUT_S = 300
-_SETTLE_S = 1e-3
 
 Run = Callable[[int, int, int, "mp.Queue"], None]
 
@@ -49,12 +47,11 @@ def start_together(rank: int) -> None:
     """Let rank 0 begin a measurement when rank 1 has left the barrier before it for certain.
 
     A barrier wakes its members up to 0.1 ms after one another, which is not to be measured.
-    Rank 0 stays awake, as a rank that has just computed what it sends.
     """
     if rank == 0:
-        begin = time.perf_counter() + _SETTLE_S
-        while time.perf_counter() < begin:
-            pass
+        from vllm_hetero.calibration.pair import stay_awake
+
+        stay_awake()
 
 
 def _placed(run: Run, cpus: list[int], *arguments: Any) -> None:

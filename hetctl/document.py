@@ -39,16 +39,19 @@ class Figure(Frozen):
     note: str = ""
 
 
-def require_table(rows: Sequence[int], values: Sequence[object]) -> None:
+def require_table(rows: Sequence[int], values: Sequence[object], what: str = "rows") -> None:
     """Raise unless there is one value for each number of rows, and the rows rise.
+
+    Args:
+        what: What the numbers are, if not rows.
 
     Raises:
         ValueError: saying which.
     """
     if len(rows) != len(values):
-        raise ValueError(f"{len(rows)} rows have {len(values)} values")
+        raise ValueError(f"{len(rows)} {what} have {len(values)} values")
     if any(a >= b for a, b in pairwise(rows)):
-        raise ValueError("rows must rise")
+        raise ValueError(f"{what} must rise")
 
 
 class FigureByRows(Frozen):
@@ -64,6 +67,22 @@ class FigureByRows(Frozen):
     @model_validator(mode="after")
     def _is_a_table(self) -> Self:
         require_table(self.rows, self.values)
+        return self
+
+
+class FigureByBytes(Frozen):
+    """A time that depends on how many bytes are moved."""
+
+    sizes_bytes: tuple[PositiveInt, ...] = Field(min_length=1)
+    """Rising."""
+    values: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...]
+    """One per entry of ``sizes_bytes``."""
+    source: Source
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _is_a_table(self) -> Self:
+        require_table(self.sizes_bytes, self.values, "sizes")
         return self
 
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from hetctl.document import Document, Figure, FigureByRows, Frozen
+from hetctl.document import Document, Figure, FigureByBytes, FigureByRows, Frozen
 
 
 class PcieLink(Frozen):
@@ -65,10 +65,15 @@ class Gpu(Frozen):
     """Weights that a bf16 GEMM reads; without it, shares of ``memory_read_bytes_per_s``."""
     uva_read_bytes_per_s_by_rows: FigureByRows | None = None
     """The same with the weights in pinned host memory (vLLM's UVA offloading)."""
+    matmul_fp32_flops: Figure | None = None
     attention_read_bytes_per_s: Figure | None = None
     """KV cache that decode attention reads."""
+    attention_read_bytes_per_s_by_sequences: FigureByRows | None = None
+    """The same by sequences that decode together."""
     layer_overhead_s: Figure | None = None
     """Launches and norms of one layer, whatever its size; with CUDA graphs."""
+    hop_latency_s: Figure | None = None
+    """The GPU's side of a pipeline hand-over to a CPU rank, without the bytes."""
 
 
 class Core(Frozen):
@@ -102,11 +107,18 @@ class NumaNode(Frozen):
     weight_read_bytes_per_s_by_rows: FigureByRows | None = None
     """Weights that a bf16 GEMM on all of the node's cores reads, up to the rows where
     computing is what costs; without it, shares of ``memory_read_bytes_per_s``."""
+    weight_read_fp16_bytes_per_s_by_rows: FigureByRows | None = None
+    weight_read_fp32_bytes_per_s_by_rows: FigureByRows | None = None
     attention_read_bytes_per_s: Figure | None = None
+    attention_read_bytes_per_s_by_sequences: FigureByRows | None = None
     layer_overhead_s: Figure | None = None
     hop_latency_s: Figure | None = None
-    """A pipeline hand-over between this node and a GPU, without the bytes."""
+    """A pipeline hand-over between this node and a GPU, without the bytes: the node's side."""
     hop_bytes_per_s: Figure | None = None
+    all_reduce_s_by_bytes: FigureByBytes | None = None
+    """An all-reduce of a rank on this node and one other rank."""
+    rate_cores: PositiveInt | None = None
+    """Cores whose rates these are; None for all of ``cores``."""
 
     @property
     def cpus(self) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ figure has its spread, so that a reader can tell a difference from noise.
 """
 
 from datetime import datetime
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import (
     AwareDatetime,
@@ -56,20 +56,49 @@ class MeasuredByRows(Frozen):
         return self
 
 
+class MeasuredByBytes(Frozen):
+    """A time at rising sizes."""
+
+    sizes_bytes: tuple[PositiveInt, ...] = Field(min_length=1)
+    values: tuple[Measured, ...]
+
+    @model_validator(mode="after")
+    def _is_a_table(self) -> Self:
+        require_table(self.sizes_bytes, self.values, "sizes")
+        return self
+
+
 class NodeProfile(Frozen):
-    """What one NUMA node's usable cores did together."""
+    """What one NUMA node's cores did, as a CPU rank."""
 
     numa_node: NonNegativeInt
     threads: PositiveInt
+    """Cores that worked: those that a rank on this node gets."""
     memory_read_bytes_per_s: Measured | None = None
+    memory_read_bytes_per_s_by_node: dict[NonNegativeInt, Measured] = Field(default_factory=dict)
+    """Memory that lies on another node, by that node."""
+    memory_read_while_copying_bytes_per_s: Measured | None = None
+    """While a GPU's copy engine reads and writes pinned memory."""
     matmul_bf16_flops: Measured | None = None
+    matmul_fp16_flops: Measured | None = None
+    matmul_fp32_flops: Measured | None = None
     weight_read_bytes_per_s_by_rows: MeasuredByRows | None = None
     """Weights that the runtime's bf16 GEMM reads; its best kernel at each number of rows."""
+    weight_read_fp16_bytes_per_s_by_rows: MeasuredByRows | None = None
+    weight_read_fp32_bytes_per_s_by_rows: MeasuredByRows | None = None
     attention_read_bytes_per_s: Measured | None = None
+    attention_read_bytes_per_s_by_sequences: MeasuredByRows | None = None
+    """Rows are sequences that decode together."""
     layer_overhead_s: Measured | None = None
     hop_latency_s: Measured | None = None
     """Of a pipeline hand-over to a GPU, the CPU's side."""
     hop_bytes_per_s: Measured | None = None
+    hop_peer: Literal["gpu", "cpu"] | None = None
+    """What the two figures below were measured with."""
+    hop_s_by_bytes: MeasuredByBytes | None = None
+    """A whole hand-over: from tensors complete on one rank to tensors usable on the other."""
+    all_reduce_s_by_bytes: MeasuredByBytes | None = None
+    """Over this node and the other rank."""
 
 
 class GpuProfile(Frozen):
@@ -78,13 +107,34 @@ class GpuProfile(Frozen):
     index: NonNegativeInt
     memory_read_bytes_per_s: Measured | None = None
     matmul_bf16_flops: Measured | None = None
+    matmul_fp16_flops: Measured | None = None
+    matmul_fp32_flops: Measured | None = None
     host_to_device_bytes_per_s: Measured | None = None
+    device_to_host_bytes_per_s: Measured | None = None
+    host_to_device_s_by_bytes: MeasuredByBytes | None = None
+    """Copies of pinned memory that the host waits for."""
+    device_to_host_s_by_bytes: MeasuredByBytes | None = None
+    host_to_device_while_cpu_reads_s_by_bytes: MeasuredByBytes | None = None
+    """The same while a CPU rank reads memory as fast as it can."""
+    device_to_host_while_cpu_reads_s_by_bytes: MeasuredByBytes | None = None
     device_to_device_bytes_per_s: Measured | None = None
     weight_read_bytes_per_s_by_rows: MeasuredByRows | None = None
     uva_read_bytes_per_s_by_rows: MeasuredByRows | None = None
     attention_read_bytes_per_s: Measured | None = None
+    attention_read_bytes_per_s_by_sequences: MeasuredByRows | None = None
     layer_overhead_s: Measured | None = None
     """With CUDA graphs."""
+    layer_overhead_eager_s: Measured | None = None
+    """Without."""
+
+
+class NotMeasured(Frozen):
+    """A measurement that failed."""
+
+    device: str
+    """``cuda:0``, or ``node 0``."""
+    what: str
+    reason: str
 
 
 class MachineProfile(Document):
@@ -98,6 +148,7 @@ class MachineProfile(Document):
     """Of what the figures depend on: ``torch``, ``vllm``, ``driver``, ``kernel``."""
     numa_nodes: tuple[NodeProfile, ...] = ()
     gpus: tuple[GpuProfile, ...] = ()
+    not_measured: tuple[NotMeasured, ...] = ()
 
     def age_days(self, now: datetime) -> float:
         """Days since the measurement."""

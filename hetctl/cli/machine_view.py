@@ -15,9 +15,13 @@ _UNKNOWN = "?"
 _NONE = "-"
 
 
-def render_machine(machine: Machine) -> RenderableType:
-    """Header, NUMA nodes, GPUs and notes. Columns that would say nothing are left out."""
-    parts: list[RenderableType] = [_header(machine), Text(), _numa_table(machine)]
+def render_machine(machine: Machine, measured: str = "") -> RenderableType:
+    """Header, NUMA nodes, GPUs and notes. Columns that would say nothing are left out.
+
+    Args:
+        measured: What to say about measurements of it; nothing by default.
+    """
+    parts: list[RenderableType] = [_header(machine, measured), Text(), _numa_table(machine)]
     if machine.gpus:
         parts += [Text(), _gpu_table(machine)]
     if machine.notes:
@@ -25,7 +29,7 @@ def render_machine(machine: Machine) -> RenderableType:
     return Group(*parts)
 
 
-def _header(machine: Machine) -> RenderableType:
+def _header(machine: Machine, measured: str) -> RenderableType:
     cpu = machine.cpu
     name = machine.hostname or machine.name
     grid = Table.grid(padding=(0, 2))
@@ -41,6 +45,8 @@ def _header(machine: Machine) -> RenderableType:
         grid.add_row("Caches", _caches(machine))
     grid.add_row("Memory", _memory(machine))
     grid.add_row("System", _system(machine))
+    if measured:
+        grid.add_row("Measured", Text(measured))
     return grid
 
 

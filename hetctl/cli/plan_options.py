@@ -302,7 +302,7 @@ def load_machine(choice: str | None) -> "Machine":
         UsageError: neither a name nor a readable file; the known names are listed.
     """
     from hetctl.profiles import with_rates
-    from hetctl.profiles.measured_file import profile_path
+    from hetctl.profiles.measured_file import COMMAND, has_others, profile_path
 
     if choice is None:
         from hetctl.probe.machine import probe_machine
@@ -320,4 +320,7 @@ def load_machine(choice: str | None) -> "Machine":
         from hetctl.profiles.measured import with_measurements
 
         machine = with_measurements(machine)
+    elif choice is None and has_others(machine.fingerprint):
+        note = f"The measurements in the cache are of other machines; {COMMAND} measures this one."
+        machine = machine.model_copy(update={"rate_notes": (*machine.rate_notes, note)})
     return with_rates(machine)

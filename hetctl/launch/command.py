@@ -171,7 +171,7 @@ def _engine_arguments(plan: Plan) -> dict[str, str]:
 def _environment(plan: Plan, p2p: P2P) -> dict[str, str]:
     """Which devices the server sees, how it divides layers and, with CPU ranks, the rank map."""
     gpus = [device for device in plan.devices if device != CPU]
-    environment = _visible_devices(gpus)
+    environment = visible_devices(gpus)
     if len(gpus) < len(plan.ranks):
         environment[env.PLATFORM] = "1"
         environment[env.RANK_MAP] = rank_map_of(plan).to_json()
@@ -185,7 +185,7 @@ def _environment(plan: Plan, p2p: P2P) -> dict[str, str]:
     return environment
 
 
-def _visible_devices(gpus: Sequence[str]) -> dict[str, str]:
+def visible_devices(gpus: Sequence[str]) -> dict[str, str]:
     """GPUs are numbered as NVML does (PCI order), which CUDA does only when told."""
     if not gpus:
         return {"CUDA_VISIBLE_DEVICES": _NO_GPU}

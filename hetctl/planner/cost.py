@@ -152,7 +152,8 @@ def layer_time(layer: LayerSpec, spec: ModelSpec, rates: KernelRates, step: Step
     return LayerTime(
         read_s=sum(size / rates.weight_read.at(rows) for size, rows in weight_reads(layer, step)),
         compute_s=step.rows * layer.flops_per_token / rates.matmul_flops,
-        attention_s=kv_bytes / rates.attention_read_bytes_per_s + prompt_flops / rates.matmul_flops,
+        attention_s=kv_bytes / rates.attention_read.at(step.decoding)
+        + prompt_flops / rates.matmul_flops,
         overhead_s=rates.layer_overhead_s,
     )
 

@@ -23,15 +23,6 @@ CPU_RESERVE_BYTES = 2 * GIB
 # has none to spare.
 _MIN_CORES_TO_LEAVE_ONE = 3
 
-# Matrix rate relative to the bfloat16 figure of a machine document. CUDA float32: 67 of
-# 989 TFLOP/s on an H100 SXM (NVIDIA's datasheet, without TF32, as PyTorch's default).
-# CPU float32: AVX-512 FMA does half of AVX-512 BF16's rate and 1/16 of AMX's; 1/4 lies
-# between, and decode does not depend on it.
-_MATMUL_SHARE: dict[Kind, dict[Dtype, float]] = {
-    "cuda": {"bfloat16": 1.0, "float16": 1.0, "float32": 1 / 15},
-    "cpu": {"bfloat16": 1.0, "float16": 1.0, "float32": 1 / 4},
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -83,7 +74,7 @@ def gpu_device(gpu: Gpu, request: PlanRequest, dtype: Dtype) -> Device:
         memory_limit_bytes=max(
             1, min(int(total * request.gpu_memory_utilization), gpu.memory_free_bytes)
         ),
-        rates=gpu_rates(gpu, read, matmul, link).with_matmul_share(_MATMUL_SHARE["cuda"][dtype]),
+        rates=gpu_rates(gpu, read, matmul, link, dtype),
         numa_node=None,
         source=weakest([read.source, matmul.source, link.source]),
         memory_total_bytes=gpu.memory_total_bytes,
@@ -104,7 +95,7 @@ def cpu_devices(machine: Machine, ranks: int | None, dtype: Dtype) -> tuple[Devi
     nodes = _nodes_near_gpus_first(machine)
     if ranks == 0 or not nodes:
         return ()
-    threads = {node.id: _thread_cores(node, machine) for node in nodes}
+    threads = {node.id: thread_cores(node, machine) for node in nodes}
     wanted = len(nodes) if ranks is None else ranks
     shares = {
         node.id: wanted // len(nodes) + (i < wanted % len(nodes)) for i, node in enumerate(nodes)
@@ -124,7 +115,7 @@ def streamable_bytes(machine: Machine) -> int:
 
 def usable_cores(machine: Machine) -> int:
     """Cores that CPU ranks may have in all: the most ranks that there can be."""
-    return sum(len(_thread_cores(node, machine)) for node in machine.numa_nodes if node.cores)
+    return sum(len(thread_cores(node, machine)) for node in machine.numa_nodes if node.cores)
 
 
 def _cpu_device(node: NumaNode, cores: list[Core], ranks: int, dtype: Dtype) -> Device:
@@ -132,14 +123,14 @@ def _cpu_device(node: NumaNode, cores: list[Core], ranks: int, dtype: Dtype) -> 
     field = f"numa_nodes.{node.id}"
     read = _rate(node.memory_read_bytes_per_s, where, f"{field}.memory_read_bytes_per_s")
     matmul = _rate(node.matmul_bf16_flops, where, f"{field}.matmul_bf16_flops")
-    # A node's figures are those of all its cores, and a core less costs about its share:
-    # 12 of 16 threads read weights at 0.8 of the rate (measured on a Xeon with AMX).
-    share = len(cores) / len(node.cores)
+    # A node's figures are those of all its cores, or of as many as were measured. A core less
+    # costs about its share: 12 of 16 threads read weights at 0.8 of the rate (on a Xeon with AMX).
+    share = len(cores) / (node.rate_cores or len(node.cores))
     return Device(
         name="cpu",
         kind="cpu",
         memory_limit_bytes=max(1, (node.memory_free_bytes - CPU_RESERVE_BYTES) // ranks),
-        rates=node_rates(node, read, matmul, share).with_matmul_share(_MATMUL_SHARE["cpu"][dtype]),
+        rates=node_rates(node, read, matmul, share, dtype),
         numa_node=node.id,
         # One thread per physical core: SMT siblings share the units that do the work.
         cpus=tuple(min(core.cpus) for core in cores),
@@ -149,7 +140,7 @@ def _cpu_device(node: NumaNode, cores: list[Core], ranks: int, dtype: Dtype) -> 
     )
 
 
-def _thread_cores(node: NumaNode, machine: Machine) -> list[Core]:
+def thread_cores(node: NumaNode, machine: Machine) -> list[Core]:
     """The node's cores that compute threads may take, within the cgroup's CPU quota."""
     cores = sorted((core for core in node.cores if core.cpus), key=lambda core: min(core.cpus))
     if len(cores) >= _MIN_CORES_TO_LEAVE_ONE:

@@ -6,11 +6,13 @@ that the machine document does not hold, and come from the measurements that the
 """
 
 from bisect import bisect_left
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import exp, log
+from operator import mul
 
-from hetctl.document import Figure, FigureByRows
+from hetctl.document import Figure, FigureByBytes, FigureByRows
 from hetctl.machine import Gpu, NumaNode
+from hetctl.model.spec import DTYPE_BYTES, Dtype
 
 # Share of the GPU's memory rate at which GEMMs read bf16 weights. One row: an 8B model steps in
 # 5.1 ms on an H200 with CUDA graphs, 3.7 ms of it reading 15.0 GB at 0.85 of 4.8 TB/s; 8 and 64
@@ -22,8 +24,10 @@ _GPU_WEIGHT_READ = ((1, 0.85), (8, 0.67), (64, 0.67))
 # 55 GB/s. Above some rows, each tile of the output reads the weights again.
 _UVA_READ = ((1, 0.92), (8, 0.88), (64, 0.60), (2048, 0.105))
 
-# Share of the datasheet's matrix rate that prefills of dense models reach.
+# Share of the datasheet's matrix rate that prefills of dense models reach, and of what large
+# GEMMs alone do: 790 of the 989 TFLOP/s of an H200.
 _GPU_MATMUL = 0.55
+_GPU_MATMUL_OF_MEASURED = 0.69
 
 # Share of the memory rate at which decode attention reads the KV cache (an estimate).
 _GPU_ATTENTION_READ = 0.7
@@ -41,6 +45,14 @@ _CPU_WEIGHT_READ = ((1, 0.74), (8, 0.85))
 # Share of the node's matrix rate that a prefill reaches: norms, attention and barriers
 # between GEMMs cost the rest (2.5 TFLOP/s in a stage where a GEMM alone does 2.5 to 4.4).
 _CPU_MATMUL = 0.8
+
+# Matrix rate relative to bfloat16 where it was not measured. float32: AVX-512 FMA does half of
+# AVX-512 BF16's rate and 1/16 of AMX's; 1/4 lies between, and decode does not depend on it.
+_CPU_MATMUL_SHARE: dict[Dtype, float] = {"bfloat16": 1.0, "float16": 1.0, "float32": 1 / 4}
+
+# CUDA float32: 67 of 989 TFLOP/s on an H100 SXM (NVIDIA's datasheet, without TF32, as PyTorch's
+# default).
+_GPU_FP32_MATMUL_SHARE = 1 / 15
 
 # One thread per KV head and sequence, strided reads (an estimate).
 _CPU_ATTENTION_READ = 0.5
@@ -92,12 +104,32 @@ class RateByRows:
 
 
 @dataclass(frozen=True, slots=True)
+class TimeByBytes:
+    """A time by size: never less than the smallest size's, and at a rate between and beyond."""
+
+    least_s: float
+    rate: RateByRows
+
+    @classmethod
+    def of(cls, figure: FigureByBytes) -> "TimeByBytes":
+        """The times of a table."""
+        sizes, times = map(float, figure.sizes_bytes), figure.values
+        points = tuple((size, size / time) for size, time in zip(sizes, times, strict=True))
+        return cls(times[0], RateByRows(points))
+
+    def at(self, size: float) -> float:
+        """Seconds for so many bytes."""
+        return max(self.least_s, size / self.rate.at(size))
+
+
+@dataclass(frozen=True, slots=True)
 class KernelRates:
     """What one rank's kernels do. Bytes and FLOP per second, in bf16."""
 
     weight_read: RateByRows
     matmul_flops: float
-    attention_read_bytes_per_s: float
+    attention_read: RateByRows
+    """KV cache that decode attention reads, by sequences."""
     layer_overhead_s: float
     hop_latency_s: float
     """This side's part of a hand-over to the next stage."""
@@ -108,23 +140,24 @@ class KernelRates:
     """Weights that a GPU reads in place from pinned host memory."""
     peer_bytes_per_s: float = 0.0
     """To the other members of a tensor-parallel group."""
-
-    def with_matmul_share(self, share: float) -> "KernelRates":
-        """The rates of another dtype, whose matrix units do ``share`` of bf16's."""
-        return replace(self, matmul_flops=self.matmul_flops * share)
+    all_reduce: "TimeByBytes | None" = None
+    """Of a CPU rank and one other rank, where it was measured."""
 
 
-def gpu_rates(gpu: Gpu, read: Figure, matmul: Figure, link: Figure) -> KernelRates:
-    """Rates of a GPU; ``read``, ``matmul`` and ``link`` are what the document must have."""
-    attention, overhead = gpu.attention_read_bytes_per_s, gpu.layer_overhead_s
+def gpu_rates(
+    gpu: Gpu, read: Figure, matmul: Figure, link: Figure, dtype: Dtype = "bfloat16"
+) -> KernelRates:
+    """Rates of a GPU with weights of ``dtype``.
+
+    ``read``, ``matmul`` and ``link`` are what the document must have.
+    """
+    overhead, latency = gpu.layer_overhead_s, gpu.hop_latency_s
     return KernelRates(
         weight_read=_curve(gpu.weight_read_bytes_per_s_by_rows, read.value, _GPU_WEIGHT_READ),
-        matmul_flops=matmul.value * (1.0 if matmul.source == "measured" else _GPU_MATMUL),
-        attention_read_bytes_per_s=(
-            attention.value if attention else read.value * _GPU_ATTENTION_READ
-        ),
+        matmul_flops=_gpu_matmul(gpu, matmul, dtype),
+        attention_read=_attention(gpu, read.value * _GPU_ATTENTION_READ),
         layer_overhead_s=overhead.value if overhead else _GPU_LAYER_OVERHEAD_S,
-        hop_latency_s=_GPU_HOP_LATENCY_S,
+        hop_latency_s=latency.value if latency else _GPU_HOP_LATENCY_S,
         hop_bytes_per_s=link.value,
         host_copy_bytes_per_s=link.value,
         uva_read=_curve(gpu.uva_read_bytes_per_s_by_rows, link.value, _UVA_READ),
@@ -132,25 +165,57 @@ def gpu_rates(gpu: Gpu, read: Figure, matmul: Figure, link: Figure) -> KernelRat
     )
 
 
-def node_rates(node: NumaNode, read: Figure, matmul: Figure, share: float) -> KernelRates:
-    """Rates of ``share`` of a NUMA node's cores."""
-    curve = node.weight_read_bytes_per_s_by_rows
-    attention, overhead = node.attention_read_bytes_per_s, node.layer_overhead_s
+def _gpu_matmul(gpu: Gpu, bf16: Figure, dtype: Dtype) -> float:
+    """What a prefill reaches. float16 is as fast as bfloat16."""
+    figure, share = bf16, 1.0
+    if dtype == "float32":
+        own = gpu.matmul_fp32_flops
+        figure, share = (own, 1.0) if own is not None else (bf16, _GPU_FP32_MATMUL_SHARE)
+    reached = _GPU_MATMUL_OF_MEASURED if figure.source == "measured" else _GPU_MATMUL
+    return figure.value * share * reached
+
+
+def node_rates(
+    node: NumaNode, read: Figure, matmul: Figure, share: float, dtype: Dtype = "bfloat16"
+) -> KernelRates:
+    """Rates of ``share`` of a NUMA node's cores, with weights of ``dtype``."""
+    overhead = node.layer_overhead_s
     latency, bandwidth = node.hop_latency_s, node.hop_bytes_per_s
-    # What the rows of a measured curve reached needs no guess; bf16 does one FLOP per row and
-    # byte of weights.
-    flops = matmul.value * _CPU_MATMUL
+    curve = _node_weight_read(node, dtype)
+    # What the rows of a measured curve reached needs no guess: one FLOP per row and byte of
+    # 16-bit weights.
+    flops = matmul.value * _CPU_MATMUL * _CPU_MATMUL_SHARE[dtype]
     if curve is not None:
-        flops = max(rows * rate for rows, rate in zip(curve.rows, curve.values, strict=True))
+        flop_per_byte = 2 / DTYPE_BYTES[dtype]
+        flops = flop_per_byte * max(map(mul, curve.rows, curve.values))
+    elif (bf16 := node.weight_read_bytes_per_s_by_rows) is not None:
+        curve = bf16
+        flops = _CPU_MATMUL_SHARE[dtype] * max(map(mul, bf16.rows, bf16.values))
+    all_reduce = node.all_reduce_s_by_bytes
     return KernelRates(
         weight_read=_curve(curve, read.value, _CPU_WEIGHT_READ).scaled(share),
         matmul_flops=flops * share,
-        attention_read_bytes_per_s=share
-        * (attention.value if attention else read.value * _CPU_ATTENTION_READ),
+        attention_read=_attention(node, read.value * _CPU_ATTENTION_READ).scaled(share),
         layer_overhead_s=overhead.value if overhead else _CPU_LAYER_OVERHEAD_S,
         hop_latency_s=latency.value if latency else _CPU_HOP_LATENCY_S,
         hop_bytes_per_s=bandwidth.value if bandwidth else _CPU_HOP_BYTES_PER_S,
+        all_reduce=None if all_reduce is None else TimeByBytes.of(all_reduce),
     )
+
+
+def _node_weight_read(node: NumaNode, dtype: Dtype) -> FigureByRows | None:
+    if dtype == "float16":
+        return node.weight_read_fp16_bytes_per_s_by_rows
+    if dtype == "float32":
+        return node.weight_read_fp32_bytes_per_s_by_rows
+    return node.weight_read_bytes_per_s_by_rows
+
+
+def _attention(part: Gpu | NumaNode, otherwise: float) -> RateByRows:
+    curve, figure = part.attention_read_bytes_per_s_by_sequences, part.attention_read_bytes_per_s
+    if curve is not None:
+        return RateByRows(tuple(zip(map(float, curve.rows), curve.values, strict=True)))
+    return RateByRows(((1.0, figure.value if figure else otherwise),))
 
 
 def _curve(

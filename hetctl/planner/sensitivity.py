@@ -156,22 +156,33 @@ def _with_faster_link(gpu: Gpu) -> Gpu:
 
 def _with_faster_memory(node: NumaNode) -> NumaNode:
     """Reading doubles; what is bound by computing stays."""
-    curve = node.weight_read_bytes_per_s_by_rows
-    if curve is not None:
-        flops = max(rows * rate for rows, rate in zip(curve.rows, curve.values, strict=True))
-        curve = curve.model_copy(
-            update={
-                "values": tuple(
-                    min(2 * rate, max(rate, flops / rows))
-                    for rows, rate in zip(curve.rows, curve.values, strict=True)
-                )
-            }
-        )
+    curves = (
+        "weight_read_bytes_per_s_by_rows",
+        "weight_read_fp16_bytes_per_s_by_rows",
+        "weight_read_fp32_bytes_per_s_by_rows",
+    )
     return node.model_copy(
         update={
             "memory_read_bytes_per_s": _twice(node.memory_read_bytes_per_s),
             "attention_read_bytes_per_s": _twice(node.attention_read_bytes_per_s),
-            "weight_read_bytes_per_s_by_rows": curve,
+            "attention_read_bytes_per_s_by_sequences": _twice_by_rows(
+                node.attention_read_bytes_per_s_by_sequences
+            ),
+            **{name: _twice_until_computing(getattr(node, name)) for name in curves},
+        }
+    )
+
+
+def _twice_until_computing(curve: FigureByRows | None) -> FigureByRows | None:
+    if curve is None:
+        return None
+    flops = max(rows * rate for rows, rate in zip(curve.rows, curve.values, strict=True))
+    return curve.model_copy(
+        update={
+            "values": tuple(
+                min(2 * rate, max(rate, flops / rows))
+                for rows, rate in zip(curve.rows, curve.values, strict=True)
+            )
         }
     )
 

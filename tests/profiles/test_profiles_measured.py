@@ -6,16 +6,18 @@ from pathlib import Path
 import pytest
 
 from hetctl.errors import UsageError
-from hetctl.machine import Machine
+from hetctl.machine import Gpu, Machine, NumaNode
 from hetctl.machine_profile import (
     GpuProfile,
     MachineProfile,
     Measured,
+    MeasuredByBytes,
     MeasuredByRows,
     NodeProfile,
+    NotMeasured,
 )
 from hetctl.planner import PlanRequest, make_plan
-from hetctl.profiles.measured import applied, with_measurements
+from hetctl.profiles.measured import NOT_PLANNED_WITH, applied, with_measurements
 from hetctl.profiles.measured_file import profile_path
 from hetctl.workload import Workload
 from tests.planner.machines import figure, gpu, machine, model, node
@@ -118,7 +120,8 @@ def test_a_foreign_profile_is_noticed_and_not_used() -> None:
     ("changes", "message"),
     [
         ({"measured_at": NOW - timedelta(days=200)}, "200 days old"),
-        ({"tool_versions": {"kernel": "5.4"}}, "made with kernel 5.4, and this is 6.1"),
+        ({"tool_versions": {"kernel": "5.4"}}, "made with kernel 5.4 (now 6.1)"),
+        ({"tool_versions": {"vllm": "0.1"}}, "made with vllm 0.1 (now "),
         (
             {"gpus": (GpuProfile(index=0, layer_overhead_s=measured(1e-5, 0.5)),)},
             "layer_overhead_s lie more than 30% apart",
@@ -134,12 +137,84 @@ def test_a_stale_profile_is_used_and_said(changes: dict[str, object], message: s
     assert read.source == "measured"
 
 
+def test_what_was_not_measured_is_said_once() -> None:
+    missing = tuple(NotMeasured(device="cuda:0", what=what, reason="no") for what in "ab")
+    found = applied(profile(not_measured=missing), vague(), NOW)
+    assert found.rate_notes == (
+        "Not measured: cuda:0's a and 1 more; these are the tables' figures.",
+    )
+
+
+def test_rates_are_those_of_the_cores_that_were_measured() -> None:
+    whole = applied(profile(numa_nodes=(cores(16),)), vague(), NOW)
+    part = applied(profile(numa_nodes=(cores(15),)), vague(), NOW)
+    reads = [
+        make_plan(where, model(), _load(), _cpu()).ranks[0].decode_parts.weights_s
+        for where in (whole, part)
+    ]
+    # A rank gets 15 of the 16 cores: 15/16 of what all of them did, all of what 15 did.
+    assert reads[0] / reads[1] == pytest.approx(16 / 15)
+
+
+def cores(threads: int) -> NodeProfile:
+    curve = MeasuredByRows(rows=(1,), values=(measured(60e9),))
+    return NodeProfile(numa_node=0, threads=threads, weight_read_bytes_per_s_by_rows=curve)
+
+
+def by_bytes(*pairs: tuple[int, float]) -> MeasuredByBytes:
+    sizes, seconds = zip(*pairs, strict=True)
+    return MeasuredByBytes(sizes_bytes=sizes, values=tuple(map(measured, seconds)))
+
+
+def test_a_hop_is_divided_between_its_sides() -> None:
+    copies = by_bytes((8192, 20e-6), (2**28, 5e-3))
+    card = GpuProfile(
+        index=0,
+        host_to_device_s_by_bytes=copies,
+        device_to_host_s_by_bytes=by_bytes((8192, 10e-6), (2**28, 5e-3)),
+        host_to_device_bytes_per_s=measured(50e9),
+    )
+    hops = by_bytes((8192, 150e-6), (8192 + 64_000_000, 150e-6 + 64e6 / 25e9))
+    rank = NodeProfile(numa_node=0, threads=16, hop_peer="gpu", hop_s_by_bytes=hops)
+    found = applied(profile(numa_nodes=(rank,), gpus=(card,)), vague(), NOW)
+    there, here = found.gpus[0].hop_latency_s, found.numa_nodes[0].hop_latency_s
+    assert there is not None
+    assert here is not None
+    # The GPU's side is a small copy, on average of both directions.
+    assert (there.value, here.value) == pytest.approx((15e-6, 135e-6))
+    rate = found.numa_nodes[0].hop_bytes_per_s
+    assert rate is not None
+    # 25 GB/s in all, of which the link takes half of the time.
+    assert rate.value == pytest.approx(50e9)
+
+
+def test_a_hop_between_cpus_is_half_on_each_side() -> None:
+    hops = by_bytes((8192, 100e-6), (8192 + 64_000_000, 100e-6 + 64e6 / 25e9))
+    rank = NodeProfile(numa_node=0, threads=16, hop_peer="cpu", hop_s_by_bytes=hops)
+    node_now = applied(profile(numa_nodes=(rank,)), vague(), NOW).numa_nodes[0]
+    assert node_now.hop_latency_s is not None
+    assert node_now.hop_bytes_per_s is not None
+    assert node_now.hop_latency_s.value == pytest.approx(50e-6)
+    assert node_now.hop_bytes_per_s.value == pytest.approx(50e9)
+
+
+def test_figures_that_no_plan_rests_on_are_in_no_machine() -> None:
+    known = {*Gpu.model_fields, *NumaNode.model_fields}
+    fields = {*GpuProfile.model_fields, *NodeProfile.model_fields}
+    assert fields >= NOT_PLANNED_WITH
+    assert not known & NOT_PLANNED_WITH
+    # What becomes of the rest under another name.
+    derived = {"hop_s_by_bytes", "host_to_device_s_by_bytes", "device_to_host_s_by_bytes"}
+    others = {"numa_node", "threads", "index", "hop_peer"}
+    assert fields - known - NOT_PLANNED_WITH == derived | others - known
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"gpus": (GpuProfile(index=3),)}, "GPU 3, which this machine has not"),
         ({"numa_nodes": (NodeProfile(numa_node=2, threads=4),)}, "NUMA node 2, which"),
-        ({"numa_nodes": (NodeProfile(numa_node=0, threads=4),)}, "on 4 threads, and 16 of its"),
+        ({"numa_nodes": (NodeProfile(numa_node=0, threads=20),)}, "on 20 threads, and 16 of its"),
     ],
 )
 def test_figures_of_devices_that_are_not_there_are_refused(
