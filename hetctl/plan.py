@@ -24,6 +24,7 @@ Strategy = Literal[
     "pipeline-uva",
     "mixed-tp",
     "cpu",
+    "cpu-tp",
 ]
 """How a model runs:
 
@@ -35,9 +36,12 @@ pipeline      on GPUs and CPUs as pipeline stages
 pipeline-uva  the same, with GPUs that also read weights from host memory
 mixed-tp      on GPUs and CPUs, each layer divided among them
 cpu           on one CPU rank, or several as pipeline stages
+cpu-tp        on several CPU ranks, each layer divided among them
 """
 
-LAUNCHABLE: frozenset[Strategy] = frozenset({"gpu", "gpu-tp", "uva", "prefetch", "pipeline", "cpu"})
+LAUNCHABLE: frozenset[Strategy] = frozenset(
+    {"gpu", "gpu-tp", "uva", "prefetch", "pipeline", "mixed-tp", "cpu", "cpu-tp"}
+)
 """What ``hetctl serve`` can start; the others are shown for comparison and never chosen."""
 
 

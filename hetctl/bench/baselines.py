@@ -90,7 +90,7 @@ def _kinds(plan: Plan) -> set[str]:
 
 def _plan_name(plan: Plan) -> str:
     if len(_kinds(plan)) > 1:
-        return "hybrid"
+        return "hybrid" if plan.strategy == "pipeline" else plan.strategy
     if plan.offload is not None:
         return _NAMES[plan.offload.backend]
     if plan.tensor_parallel_size > 1:

@@ -88,7 +88,7 @@ Strategy = Annotated[
     typer.Option(
         "--strategy",
         metavar="NAME",
-        help="auto, or one of gpu, gpu-tp, uva, prefetch, pipeline, cpu.",
+        help="auto, or one of gpu, gpu-tp, uva, prefetch, pipeline, mixed-tp, cpu, cpu-tp.",
         rich_help_panel=_SPLIT,
     ),
 ]

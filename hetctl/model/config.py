@@ -86,6 +86,7 @@ def _spec_from_shape(
         kv_heads=shape.kv_heads,
         head_dim=shape.head_dim,
         activation_bytes_per_token=count.peak_activation_elements(shape) * width,
+        shared_sizes=_shared_sizes(shape),
         tied_embeddings=shape.tied_embeddings,
         embeddings_on_every_stage=shape.embeddings_on_every_stage,
         embedding_bytes=embedding * width,
@@ -106,10 +107,24 @@ def _layer(
         decode_weight_bytes=parameters.active * width,
         flops_per_token=2 * parameters.matmul_active,
         kv_bytes_per_token=2 * shape.kv_heads * shape.head_dim * width,
+        replicated_bytes=parameters.replicated * width,
+        kv_weight_bytes=parameters.kv * width,
         sliding_window=shape.sliding_windows[index] if shape.sliding_windows else None,
         experts=experts.count if experts else 0,
         experts_per_token=experts.per_token if experts else 0,
     )
+
+
+def _shared_sizes(shape: DecoderShape) -> tuple[tuple[str, int], ...]:
+    """Widths that vLLM divides among tensor-parallel ranks."""
+    experts = shape.experts
+    found = {"vocabulary": shape.vocab_size, "MLP width": shape.intermediate_size}
+    if experts is not None:
+        found["expert width"] = experts.intermediate_size
+        found["shared expert width"] = experts.shared_intermediate_size
+        if len(shape.dense_layers) == 0:
+            del found["MLP width"]
+    return tuple((name, size) for name, size in found.items() if size)
 
 
 def _text_part(config: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -13,27 +13,37 @@ class LayerParameters:
     active: int
     matmul_active: int
     """Of the active ones, those in matrices: each costs one multiply-add per token."""
+    replicated: int
+    """Those that tensor parallelism leaves whole: norms, the routers, and biases that are added
+    to a sum over the ranks."""
+    kv: int
+    """The key and value projections."""
 
 
 def layer_parameters(shape: DecoderShape, layer: int) -> LayerParameters:
     """Counts of one layer."""
     attention = _attention_matrices(shape)
-    vectors = _attention_vectors(shape) + shape.norms_per_layer * shape.norm_parameters
+    norms = shape.norms_per_layer * shape.norm_parameters + shape.qk_norm * 2 * shape.head_dim
+    vectors = _attention_biases(shape) + norms
+    kv = 2 * shape.kv_heads * shape.head_dim * (shape.hidden_size + shape.qkv_bias)
+    whole = norms + shape.output_bias * shape.hidden_size
     experts = shape.experts
     if experts is None or layer in shape.dense_layers:
         matrices, biases = _mlp(shape)
         total = attention + vectors + matrices + biases
-        return LayerParameters(total, total, attention + matrices)
+        whole += shape.mlp_bias * shape.hidden_size
+        return LayerParameters(total, total, attention + matrices, whole, kv)
     # Router, then per expert a gated MLP; a shared expert has a gate of one output.
     expert = 3 * shape.hidden_size * experts.intermediate_size
-    always = shape.hidden_size * experts.count
-    if experts.shared_intermediate_size:
-        always += 3 * shape.hidden_size * experts.shared_intermediate_size + shape.hidden_size
+    gates = shape.hidden_size * (experts.count + bool(experts.shared_intermediate_size))
+    always = gates + 3 * shape.hidden_size * experts.shared_intermediate_size
     matmul = attention + always + experts.per_token * expert
     return LayerParameters(
         total=attention + vectors + always + experts.count * expert,
         active=matmul + vectors,
         matmul_active=matmul,
+        replicated=whole + gates,
+        kv=kv,
     )
 
 
@@ -81,11 +91,10 @@ def _attention_matrices(shape: DecoderShape) -> int:
     return shape.hidden_size * (q + 2 * kv) + q * shape.hidden_size
 
 
-def _attention_vectors(shape: DecoderShape) -> int:
+def _attention_biases(shape: DecoderShape) -> int:
     q = shape.attention_heads * shape.head_dim
     kv = shape.kv_heads * shape.head_dim
-    biases = shape.qkv_bias * (q + 2 * kv) + shape.output_bias * shape.hidden_size
-    return biases + shape.qk_norm * 2 * shape.head_dim
+    return shape.qkv_bias * (q + 2 * kv) + shape.output_bias * shape.hidden_size
 
 
 def _mlp(shape: DecoderShape) -> tuple[int, int]:

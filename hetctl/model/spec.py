@@ -21,6 +21,11 @@ class LayerSpec(Frozen):
     flops_per_token: PositiveInt
     """Multiply-adds counted as two, without attention over the context."""
     kv_bytes_per_token: NonNegativeInt
+    replicated_bytes: NonNegativeInt = 0
+    """Of the weights, what every rank of a tensor-parallel group holds whole: norms, routers."""
+    kv_weight_bytes: NonNegativeInt = 0
+    """Of the weights, the key and value projections: ranks that outnumber the KV heads hold
+    copies of them."""
     sliding_window: PositiveInt | None = None
     experts: NonNegativeInt = 0
     experts_per_token: NonNegativeInt = 0
@@ -47,6 +52,9 @@ class ModelSpec(Document):
     head_dim: PositiveInt
     activation_bytes_per_token: PositiveInt
     """Intermediate tensors of one layer that are alive at once, per token of the batch."""
+    shared_sizes: tuple[tuple[str, PositiveInt], ...] = ()
+    """What tensor parallelism divides besides heads, by name, such as the MLP's width."""
+    quantised: bool = False
     tied_embeddings: bool = False
     embeddings_on_every_stage: bool = False
     """vLLM builds the embedding and the head of this architecture on all pipeline stages."""

@@ -120,10 +120,14 @@ def step_cost(
     order = [numbers[layer] for layer in spec.layers]
     kinds = [layer_time(layer, spec, rates, step) for layer in numbers]
     state = step.rows * spec.hidden_size * DTYPE_BYTES[spec.dtype]
+    head = _head_time(spec, rates, step)
     if all_reduce is not None and step.rows:
-        # After attention and after the MLP.
+        # After attention and after the MLP; after the embedding, and for the logits, of which
+        # each rank has those of its share of the vocabulary.
         shared = 2 * all_reduce(state)
         kinds = [replace(time, transfer_s=shared) for time in kinds]
+        logits = step.sampled * spec.head_bytes / spec.hidden_size
+        head = replace(head, transfer_s=all_reduce(state) + all_reduce(logits))
     size = _TENSORS_PER_HOP * state
     return StepCost(
         step=step,
@@ -132,7 +136,7 @@ def step_cost(
         parts_s={
             part: _sums(order, [getattr(time, part) for time in kinds]) for part in LAYER_PARTS
         },
-        head=_head_time(spec, rates, step),
+        head=head,
         hop_s=rates.hop_latency_s + size / rates.hop_bytes_per_s if step.rows else 0.0,
     )
 

@@ -68,7 +68,7 @@ def _why(
 
 
 def _why_fits(chosen: Placement, others: Sequence[Candidate], placer: Placer) -> str:
-    if chosen.strategy in ("pipeline", "uva", "prefetch"):
+    if chosen.strategy in ("pipeline", "uva", "prefetch", "mixed-tp"):
         return _why_not_gpus_alone(chosen, others, placer)
     if len(chosen.stages) == 1:
         stage = chosen.stages[0]
@@ -94,6 +94,8 @@ def _what_it_does(chosen: Placement, placer: Placer) -> str:
         if chosen.offload.backend == "uva":
             return f"{host} of its weights stay in host memory and are read over the link"
         return f"{host} of its weights stay in host memory and are copied just ahead of their use"
+    if chosen.tensor_parallel > 1:
+        return f"each layer is divided among {names_of(chosen.devices)}"
     on_cpu = [stage for stage in chosen.stages if stage.device.kind == "cpu"]
     count = sum(stage.end - stage.first for stage in on_cpu)
     where = names_of([stage.device for stage in on_cpu])

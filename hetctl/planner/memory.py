@@ -55,9 +55,11 @@ def framework_bytes(kind: Kind) -> int:
     return _FRAMEWORK_BYTES[kind]
 
 
-def cuda_graph_bytes(kind: Kind, layers: int) -> int:
+def cuda_graph_bytes(kind: Kind, layers: int, serving: Serving) -> int:
     """What CUDA graphs of a stage of so many layers take; CPU ranks have none."""
-    return _GRAPH_BYTES + layers * _GRAPH_BYTES_PER_LAYER if kind == "cuda" else 0
+    if kind == "cpu" or not serving.cuda_graphs:
+        return 0
+    return _GRAPH_BYTES + layers * _GRAPH_BYTES_PER_LAYER
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ class MemoryModel:
         weights = prefix_sums([layer.weight_bytes for layer in spec.layers])
         kv = prefix_sums([kv_bytes_per_sequence(layer, serving) for layer in spec.layers])
         both = tuple(w + serving.concurrency * k for w, k in zip(weights, kv, strict=True))
-        on_gpu = tuple(size + i * _GRAPH_BYTES_PER_LAYER for i, size in enumerate(both))
+        graphs = _GRAPH_BYTES_PER_LAYER if serving.cuda_graphs else 0
+        on_gpu = tuple(size + i * graphs for i, size in enumerate(both))
         return cls(spec, serving, weights, kv, {"cpu": both, "cuda": on_gpu})
 
     def edges(self, device: Device) -> tuple[int, int, int, int]:
@@ -95,7 +98,7 @@ class MemoryModel:
         return (
             self.spec.edge_weight_bytes(first, last)
             + activation_bytes(self.spec, self.serving, last)
-            + cuda_graph_bytes(device.kind, 0)
+            + cuda_graph_bytes(device.kind, 0, self.serving)
             + framework_bytes(device.kind)
         )
 

@@ -12,6 +12,9 @@ from hetctl.planner.strategy import candidates, choose
 from hetctl.units import format_bytes
 from hetctl.workload import Workload
 
+_MIXED: tuple[Strategy, ...] = ("pipeline", "mixed-tp")
+"""Strategies that need a CPU beside the GPUs."""
+
 
 def misfit(
     inventory: Inventory, spec: ModelSpec, workload: Workload, request: PlanRequest
@@ -45,7 +48,9 @@ def _misfit_of_strategy(
     found = [c for c in candidates(inventory, placer) if c.strategy == strategy]
     if found:
         why = found[-1].why_not
-    elif strategy == "cpu" or (strategy == "pipeline" and inventory.gpus):
+    elif strategy == "cpu-tp" and inventory.cpus:
+        why = "it needs two CPU ranks at least (--cpu-ranks 2)"
+    elif strategy in ("cpu", "cpu-tp") or (strategy in _MIXED and inventory.gpus):
         why = "no core may be used"
     elif not inventory.gpus:
         why = "there is no GPU that may be used"

@@ -127,7 +127,9 @@ class Placer:
         """Every layer divided among ``devices``; ``memory`` is of one share."""
 
         def cost(device: Device, steps: Steps) -> CostModel:
-            return cost_model(memory.spec, device.rates, steps, all_reduce)
+            graphs = memory.serving.cuda_graphs
+            rates = device.rates if graphs else device.rates.without_graphs()
+            return cost_model(memory.spec, rates, steps, all_reduce)
 
         runs = [Run(device, 0, len(self.spec.layers)) for device in devices]
         return self._placed(strategy, runs, memory, cost, shares=len(runs))

@@ -32,6 +32,8 @@ class Serving:
     in_flight_tokens: int
     """Scheduled and not yet settled: one batch per pipeline stage, at least two
     (``vllm/config/vllm.py: max_in_flight_tokens``, asynchronous scheduling)."""
+    cuda_graphs: bool = True
+    """Off where a tensor-parallel group mixes devices (docs/runtime/platform.md)."""
 
 
 def serving_for(devices: tuple[Device, ...], workload: Workload, max_model_len: int) -> Serving:

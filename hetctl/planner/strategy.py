@@ -1,9 +1,8 @@
 """The strategies that a plan chooses from, each solved for the machine at hand."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from hetctl.model.spec import ModelSpec
 from hetctl.plan import LAUNCHABLE, Strategy
 from hetctl.planner.device import Device
 from hetctl.planner.inventory import Inventory
@@ -13,7 +12,13 @@ from hetctl.planner.placement import Placement, Placer
 from hetctl.planner.request import PlanRequest
 from hetctl.planner.shortage import shortage, streaming_shortage
 from hetctl.planner.streamed import with_prefetch, with_uva
-from hetctl.planner.tensor_parallel import all_reduce_of, share_of
+from hetctl.planner.tensor_parallel import (
+    all_reduce_of,
+    cannot_divide,
+    groups_of,
+    is_mixed,
+    share_of,
+)
 
 _Solve = Callable[[Placer, Sequence[Device], int], Placement | None]
 
@@ -63,7 +68,7 @@ def candidates(inventory: Inventory, placer: Placer) -> list[Candidate]:
             _tensor_parallel(
                 "mixed-tp",
                 "GPU and CPU in tensor parallel",
-                [(*gpus[:ranks], cpus[0]) for ranks in range(len(gpus), 0, -1)],
+                groups_of(gpus, cpus, required),
                 placer,
             )
         )
@@ -72,6 +77,18 @@ def candidates(inventory: Inventory, placer: Placer) -> list[Candidate]:
     if len(cpus) > 1:
         placement = fastest(placer, inventory.cpu_orders, at_least=(0, 2), cpus_required=required)
         found.append(_pipeline("cpu", "CPU ranks in a pipeline", cpus, placement, placer))
+        found.append(
+            _tensor_parallel(
+                "cpu-tp",
+                "CPU ranks in tensor parallel",
+                [
+                    cpus[:ranks]
+                    for ranks in range(len(cpus), 1, -1)
+                    if ranks == len(cpus) or not required
+                ],
+                placer,
+            )
+        )
     return found
 
 
@@ -133,29 +150,26 @@ def _tensor_parallel(
     strategy: Strategy, name: str, groups: Sequence[tuple[Device, ...]], placer: Placer
 ) -> Candidate:
     """The best of the groups of devices; the first one tells why, where none fits."""
-    shares = [(devices, share_of(placer.spec, len(devices))) for devices in groups]
-    tried = [_shared(strategy, name, devices, share, placer) for devices, share in shares if share]
-    if not tried:
-        spec = placer.spec
-        why_not = (
-            f"{spec.attention_heads} attention heads and {spec.kv_heads} KV heads cannot be "
-            f"divided among {len(groups[-1])} ranks"
-        )
+    spec = placer.spec
+    if spec.quantised and strategy != "gpu-tp":
+        why_not = "it is tested with unquantised weights only"
         return Candidate(strategy, name, groups[-1], None, why_not)
+    divisible = [devices for devices in groups if cannot_divide(spec, len(devices)) is None]
+    if not divisible:
+        why_not = cannot_divide(spec, len(groups[-1])) or ""
+        return Candidate(strategy, name, groups[-1], None, why_not)
+    tried = [_shared(strategy, name, devices, placer) for devices in divisible]
     placement = _best([candidate.placement for candidate in tried], placer)
     return next(candidate for candidate in tried if candidate.placement is placement)
 
 
 def _shared(
-    strategy: Strategy,
-    name: str,
-    devices: tuple[Device, ...],
-    share: ModelSpec,
-    placer: Placer,
+    strategy: Strategy, name: str, devices: tuple[Device, ...], placer: Placer
 ) -> Candidate:
-    """Every layer divided among ``devices``, each with ``share`` of the model."""
-    memory = MemoryModel.of(share, placer.serving(devices))
-    layers = len(share.layers)
+    """Every layer divided among ``devices``, each with the same share of the model."""
+    serving = replace(placer.serving(devices), cuda_graphs=not is_mixed(devices))
+    memory = MemoryModel.of(share_of(placer.spec, len(devices)), serving)
+    layers = len(memory.spec.layers)
     for device in devices:
         if memory.needed(device, 0, layers) > device.memory_limit_bytes:
             return Candidate(strategy, name, devices, None, shortage([device], memory))

@@ -44,14 +44,14 @@ def test_what_the_gpu_cannot_hold_goes_to_the_cpu_and_no_more() -> None:
     assert any("of weights on the CPU takes" in sentence for sentence in plan.explanation)
 
 
-def test_without_gpus_one_numa_node_is_enough() -> None:
-    plan = plan_of(machine(gpus=0, nodes=2))
+def test_a_pipeline_over_numa_nodes_takes_one_where_it_is_enough() -> None:
+    plan = plan_of(machine(gpus=0, nodes=2), strategy="cpu")
     assert (plan.strategy, plan.devices) == ("cpu", ("cpu",))
 
 
 def test_numa_nodes_share_what_one_cannot_hold() -> None:
-    plan = plan_of(machine(gpus=0, nodes=[node(0, gib=16), node(1, gib=16)]))
-    assert plan.strategy == "cpu"
+    nodes = [node(0, gib=16), node(1, gib=16)]
+    plan = plan_of(machine(gpus=0, nodes=nodes), strategy="cpu")
     assert [rank.numa_node for rank in plan.ranks] == [0, 1]
 
 
@@ -239,6 +239,7 @@ def test_every_strategy_is_ranked_the_best_first_and_the_infeasible_last() -> No
         "GPU and CPU in tensor parallel",
         "one CPU rank",
         "CPU ranks in a pipeline",
+        "CPU ranks in tensor parallel",
     }
     speeds = [e.prediction.output_tokens_per_s for e in plan.ranking if e.prediction]
     assert speeds == sorted(speeds, reverse=True)
