@@ -143,7 +143,7 @@ class Results(Document):
     """Everything that the reports are made from."""
 
     KIND: ClassVar[str] = "hetctl.results"
-    VERSION: ClassVar[int] = 2  # the plans in it are of version 2
+    VERSION: ClassVar[int] = 3  # the plans in it are of version 3
 
     model: str
     environment: Environment

@@ -119,16 +119,13 @@ def _draw_speed(axes: "Axes", plan: Plan, sweep: Sweep) -> None:
         entry.name for point in sweep.points for entry in point.ranking if entry.prediction
     )
     for name, colour in zip(names, _COLOURS * 2, strict=False):
-        xs, ys, launchable = [], [], True
+        xs, ys = [], []
         for value, point in zip(sweep.values, sweep.points, strict=True):
             for entry in point.ranking:
                 if entry.name == name and entry.prediction is not None:
                     xs.append(value)
                     ys.append(entry.prediction.output_tokens_per_s)
-                    launchable = entry.launchable
-        style = "-" if launchable else ":"
-        label = name if launchable else f"{name} (not yet)"
-        axes.plot(xs, ys, style, marker="o", markersize=3, color=colour, label=label)
+        axes.plot(xs, ys, marker="o", markersize=3, color=colour, label=name)
     for crossover in plan.crossovers[1:]:
         axes.axvline(crossover.concurrency, color="grey", linewidth=0.8, linestyle="--")
     axes.set_xscale("log", base=2)

@@ -61,6 +61,8 @@ class StepCost:
     """The output head, on the last stage."""
     hop_s: float
     """This side of one hand-over."""
+    alike: bool
+    """Whether all layers are."""
 
     @property
     def edges_s(self) -> tuple[float, float, float, float]:
@@ -138,6 +140,7 @@ def step_cost(
         },
         head=head,
         hop_s=rates.hop_latency_s + size / rates.hop_bytes_per_s if step.rows else 0.0,
+        alike=len(kinds) == 1,
     )
 
 

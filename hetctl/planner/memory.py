@@ -75,6 +75,8 @@ class MemoryModel:
     layers: dict[Kind, tuple[int, ...]]
     """Prefix sums of what a layer adds on a kind of device: weights, KV cache of all
     concurrent sequences, CUDA graphs."""
+    edges: dict[Kind, tuple[int, int, int, int]]
+    """What a stage needs besides its layers on a kind of device: index ``first + 2 * last``."""
 
     @classmethod
     def of(cls, spec: ModelSpec, serving: Serving) -> "MemoryModel":
@@ -83,30 +85,32 @@ class MemoryModel:
         both = tuple(w + serving.concurrency * k for w, k in zip(weights, kv, strict=True))
         graphs = _GRAPH_BYTES_PER_LAYER if serving.cuda_graphs else 0
         on_gpu = tuple(size + i * graphs for i, size in enumerate(both))
-        return cls(spec, serving, weights, kv, {"cpu": both, "cuda": on_gpu})
-
-    def edges(self, device: Device) -> tuple[int, int, int, int]:
-        """What a stage needs besides its layers: index ``first + 2 * last``."""
-        return (
-            self._edge(device, first=False, last=False),
-            self._edge(device, first=True, last=False),
-            self._edge(device, first=False, last=True),
-            self._edge(device, first=True, last=True),
-        )
-
-    def _edge(self, device: Device, first: bool, last: bool) -> int:
-        return (
-            self.spec.edge_weight_bytes(first, last)
-            + activation_bytes(self.spec, self.serving, last)
-            + cuda_graph_bytes(device.kind, 0, self.serving)
-            + framework_bytes(device.kind)
+        return cls(
+            spec,
+            serving,
+            weights,
+            kv,
+            layers={"cpu": both, "cuda": on_gpu},
+            edges={"cpu": _edges("cpu", spec, serving), "cuda": _edges("cuda", spec, serving)},
         )
 
     def needed(self, device: Device, first: int, end: int) -> int:
         """Everything that layers ``first`` to ``end - 1`` take on ``device``."""
         edge = (first == 0) + 2 * (end == len(self.spec.layers))
         layers = self.layers[device.kind]
-        return self.edges(device)[edge] + layers[end] - layers[first]
+        return self.edges[device.kind][edge] + layers[end] - layers[first]
+
+
+def _edges(kind: Kind, spec: ModelSpec, serving: Serving) -> tuple[int, int, int, int]:
+    def edge(first: bool, last: bool) -> int:
+        return (
+            spec.edge_weight_bytes(first, last)
+            + activation_bytes(spec, serving, last)
+            + cuda_graph_bytes(kind, 0, serving)
+            + framework_bytes(kind)
+        )
+
+    return (edge(False, False), edge(True, False), edge(False, True), edge(True, True))
 
 
 def prefix_sums(values: Sequence[int]) -> tuple[int, ...]:

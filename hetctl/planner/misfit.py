@@ -12,7 +12,7 @@ from hetctl.planner.strategy import candidates, choose
 from hetctl.units import format_bytes
 from hetctl.workload import Workload
 
-_MIXED: tuple[Strategy, ...] = ("pipeline", "mixed-tp")
+_MIXED: tuple[Strategy, ...] = ("pipeline", "pipeline-uva", "pipeline-prefetch", "mixed-tp")
 """Strategies that need a CPU beside the GPUs."""
 
 

@@ -13,7 +13,7 @@ device.
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import TypeAlias
 
@@ -88,8 +88,49 @@ def best_partition(
     return _solve(options, at_least)
 
 
+@dataclass(frozen=True, slots=True)
+class Beginnings:
+    """The best ways to place the first layers of a model, by how many they are."""
+
+    time: list[float]
+    """Infinite where there is none. The entry of all layers is not meant: another stage follows."""
+    _backs: "list[dict[_Used, _Back]]"
+
+    def stages(self, end: int) -> tuple[Stage, ...]:
+        """The stages that hold the layers before ``end``."""
+        return _traced(self._backs, (0, 0), end)
+
+
+def beginnings(options: Sequence[StageOption], layers: int) -> Beginnings:
+    """Solve for all beginnings of a model of ``layers`` at once; ``options`` may be empty."""
+    fronts, backs = _fronts(options, (0, 0), layers)
+    return Beginnings(fronts.get((0, 0), [inf] * (layers + 1)), backs)
+
+
+def mirrored(option: StageOption) -> StageOption:
+    """The device in a model whose last layer is the first: ends become beginnings."""
+    time, memory = option.time, option.memory
+    return replace(
+        option,
+        time=[time[-1] - spent for spent in reversed(time)],
+        memory=[memory[-1] - taken for taken in reversed(memory)],
+        edge_time=[option.edge_time[i] for i in (0, 2, 1, 3)],
+        edge_memory=[option.edge_memory[i] for i in (0, 2, 1, 3)],
+    )
+
+
 def _solve(options: Sequence[StageOption], at_least: _Used) -> Partition | None:
     layers = len(options[0].time) - 1
+    fronts, backs = _fronts(options, at_least, layers)
+    final = fronts.get(at_least)
+    if final is None or final[layers] == inf:
+        return None
+    return Partition(final[layers], _traced(backs, at_least, layers))
+
+
+def _fronts(
+    options: Sequence[StageOption], at_least: _Used, layers: int
+) -> tuple[dict[_Used, list[float]], list[dict[_Used, _Back]]]:
     # The least time by the number of layers placed, for each count of devices used.
     fronts: dict[_Used, list[float]] = {(0, 0): [0.0] + [inf] * layers}
     backs: list[dict[_Used, _Back]] = []
@@ -105,10 +146,7 @@ def _solve(options: Sequence[StageOption], at_least: _Used) -> Partition | None:
             _extend(time, option, grown[key], back[key], used)
         fronts = grown
         backs.append(back)
-    final = fronts.get(at_least)
-    if final is None or final[layers] == inf:
-        return None
-    return Partition(final[layers], _traced(backs, at_least, layers))
+    return fronts, backs
 
 
 def _traced(backs: list[dict[_Used, _Back]], used: _Used, end: int) -> tuple[Stage, ...]:

@@ -92,7 +92,7 @@ def stage_options(
                 time=cost.objective_sums,
                 memory=memory.layers[device.kind],
                 edge_time=cost.objective_edges,
-                edge_memory=memory.edges(device),
+                edge_memory=memory.edges[device.kind],
                 limit=device.memory_limit_bytes,
                 group=0 if device.kind == "cuda" else 1,
                 mandatory=cpus_required and device.kind == "cpu",
@@ -105,7 +105,7 @@ def least_needed(devices: Sequence[Device], memory: MemoryModel) -> int:
     """Bytes that the model takes on any of the devices: its layers and ends, and what every
     rank takes besides, once."""
     layers = min(memory.layers[kind][-1] for kind in {device.kind for device in devices})
-    return layers + min(memory.edges(device)[3] for device in devices)
+    return layers + min(memory.edges[device.kind][3] for device in devices)
 
 
 def _placed(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from hetctl.model.spec import LayerSpec, ModelSpec
-from hetctl.plan import Offload, Prediction, PrefetchOffload, Strategy, UvaOffload
+from hetctl.plan import Offload, Prediction, Strategy
 from hetctl.planner.cost import AllReduce, CostModel, StepCost, cost_model
 from hetctl.planner.device import Device, weakest
 from hetctl.planner.memory import MemoryModel
@@ -12,7 +12,7 @@ from hetctl.planner.objective import Goal
 from hetctl.planner.serving import Serving, serving_for
 from hetctl.planner.stage_time import StageTime, resident_time
 from hetctl.planner.steps import Steps
-from hetctl.planner.streaming import prefetch_bytes, prefetch_time, uva_bytes, uva_time
+from hetctl.planner.streaming import streamed_bytes, streamed_time
 from hetctl.workload import Workload
 
 
@@ -146,13 +146,13 @@ class Placer:
         serving = memory.serving
         steps = Steps.of(self.workload, serving.max_num_batched_tokens)
         layers = memory.spec.layers
-        times = [_times(cost(run.device, steps), layers, run, offload) for run in runs]
+        times = [_run_times(cost(run.device, steps), layers, run, offload) for run in runs]
         decode, mixed, background = _together(times, shares)
         goal_steps = self.goal_steps(serving)
         if goal_steps == steps:
             objective = _per_token(steps, decode, mixed, background)
         else:
-            alone = [_times(cost(run.device, goal_steps), layers, run, offload) for run in runs]
+            alone = [_run_times(cost(run.device, goal_steps), layers, run, offload) for run in runs]
             objective = _per_token(goal_steps, *_together(alone, shares))
         return Placement(
             strategy=strategy,
@@ -177,11 +177,7 @@ def _stage(
     decode, mixed, background = times
     host, buffer = 0, 0
     if offload is not None and run.device.kind == "cuda":
-        own = layers[run.first : run.end]
-        if isinstance(offload, UvaOffload):
-            host = uva_bytes(own, offload)
-        else:
-            host, buffer = prefetch_bytes(own, offload)
+        host, buffer = streamed_bytes(layers[run.first : run.end], offload)
     return PlacedStage(
         device=run.device,
         first=run.first,
@@ -194,16 +190,19 @@ def _stage(
     )
 
 
-def _times(
+def _run_times(
     cost: CostModel, layers: tuple[LayerSpec, ...], run: Run, offload: Offload | None
 ) -> tuple[StageTime, StageTime, StageTime]:
+    """Of a decode, a mixed and a background step.
+
+    Args:
+        layers: Of the whole model.
+    """
+
     def one(step: StepCost) -> StageTime:
-        rates = run.device.rates
         if offload is None or run.device.kind != "cuda":
             return resident_time(step, run.first, run.end)
-        if isinstance(offload, PrefetchOffload):
-            return prefetch_time(step, layers, rates, run.first, run.end, offload)
-        return uva_time(step, layers, rates, run.first, run.end, offload)
+        return streamed_time(step, layers, run.device.rates, run.first, run.end, offload)
 
     return one(cost.decode), one(cost.mixed), one(cost.background)
 

@@ -50,7 +50,7 @@ def _rank(index: int, placement: Placement, sequences: float) -> RankPlan:
         memory_limit_bytes=stage.device.memory_limit_bytes,
         decode_step_s=stage.decode.total_s,
         decode_parts=stage.decode.as_parts(),
-        prefill_s=placement.steps.ttft_s(stage.mixed_s),
+        prefill_s=placement.steps.prefill_s(stage.mixed_s),
         bound_by="compute" if stage.decode.compute_bound else "memory",
     )
 

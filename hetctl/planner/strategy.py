@@ -3,15 +3,16 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from hetctl.plan import LAUNCHABLE, Strategy
+from hetctl.plan import Strategy
 from hetctl.planner.device import Device
 from hetctl.planner.inventory import Inventory
 from hetctl.planner.memory import MemoryModel
 from hetctl.planner.pipeline import assigned, fastest, on_one
 from hetctl.planner.placement import Placement, Placer
 from hetctl.planner.request import PlanRequest
-from hetctl.planner.shortage import shortage, streaming_shortage
+from hetctl.planner.shortage import shortage, streamed_pipeline_shortage, streaming_shortage
 from hetctl.planner.streamed import with_prefetch, with_uva
+from hetctl.planner.streamed_pipeline import STRATEGY_OF, Backend, streamed_pipeline
 from hetctl.planner.tensor_parallel import (
     all_reduce_of,
     cannot_divide,
@@ -35,11 +36,6 @@ class Candidate:
     why_not: str = ""
     """The number that makes it infeasible."""
 
-    @property
-    def launchable(self) -> bool:
-        """Whether ``hetctl serve`` can start it."""
-        return self.strategy in LAUNCHABLE
-
 
 def candidates(inventory: Inventory, placer: Placer) -> list[Candidate]:
     """Every strategy that the devices allow, each at its best."""
@@ -58,12 +54,15 @@ def candidates(inventory: Inventory, placer: Placer) -> list[Candidate]:
                 placer,
             )
         )
-    if gpus and all(candidate.placement is None for candidate in found):
+    too_large = all(candidate.placement is None for candidate in found)
+    if gpus and too_large:
         found += _streamed(gpus, inventory.host_bytes, placer)
     if gpus and cpus:
         placement = fastest(placer, inventory.orders, at_least=(1, 1), cpus_required=required)
         devices = inventory.orders[0]
         found.append(_pipeline("pipeline", "GPU and CPU", devices, placement, placer))
+        if too_large:
+            found += _streamed_pipelines(inventory, placer)
         found.append(
             _tensor_parallel(
                 "mixed-tp",
@@ -97,8 +96,7 @@ def choose(
 ) -> Placement | None:
     """The placement to run: the best that the request allows, or None if none fits.
 
-    Among those that can be launched, one that keeps the goal's limits comes before one that
-    does not.
+    One that keeps the goal's limits comes before one that does not.
     """
     split = request.split
     if isinstance(split, tuple):
@@ -109,8 +107,7 @@ def choose(
     allowed = [
         candidate
         for candidate in found
-        if candidate.launchable
-        and request.strategy in ("auto", candidate.strategy)
+        if request.strategy in ("auto", candidate.strategy)
         and not (inventory.cpus_required and all(d.kind == "cuda" for d in candidate.devices))
     ]
     if split == "none":
@@ -189,6 +186,20 @@ def _streamed(gpus: tuple[Device, ...], host_bytes: int, placer: Placer) -> list
         if placement is None:
             why_not = streaming_shortage(gpus, placer.memory(gpus), strategy, host_bytes)
         found.append(Candidate(strategy, name, gpus, placement, why_not))
+    return found
+
+
+def _streamed_pipelines(inventory: Inventory, placer: Placer) -> list[Candidate]:
+    found = []
+    orders, host_bytes = inventory.orders, inventory.host_bytes
+    kinds: tuple[tuple[Backend, str], ...] = (
+        ("uva", "GPU and CPU, UVA weights"),
+        ("prefetch", "GPU and CPU, prefetching"),
+    )
+    for backend, name in kinds:
+        placement = streamed_pipeline(placer, orders, host_bytes, backend, inventory.cpus_required)
+        why_not = "" if placement else streamed_pipeline_shortage(orders, host_bytes)
+        found.append(Candidate(STRATEGY_OF[backend], name, orders[0], placement, why_not))
     return found
 
 

@@ -5,7 +5,6 @@ vocabulary, which it pads. So all ranks hold the same share, and what does not d
 """
 
 from collections.abc import Sequence
-from itertools import product
 from math import ceil
 
 from hetctl.model.spec import LayerSpec, ModelSpec
@@ -66,19 +65,22 @@ def share_of(spec: ModelSpec, ranks: int) -> ModelSpec:
 def groups_of(
     gpus: Sequence[Device], cpus: Sequence[Device], all_cpus: bool
 ) -> list[tuple[Device, ...]]:
-    """Groups of both kinds of devices to consider, the largest first: the first GPUs and the
-    fastest CPU ranks.
+    """Groups of both kinds of devices to consider, the largest first.
+
+    All ranks have the same share, so a group is as good as its slowest CPU rank: of the groups of
+    one size, that with the most GPUs (those with most memory) and the fastest CPU ranks.
 
     Args:
         all_cpus: Every CPU rank must take part.
     """
+    largest = sorted(gpus, key=lambda gpu: -gpu.memory_limit_bytes)
     fastest = sorted(cpus, key=lambda cpu: -cpu.rates.weight_read.at(1))
-    counts = [len(cpus)] if all_cpus else range(len(cpus), 0, -1)
-    return [
-        (*gpus[:some], *fastest[:count])
-        for some, count in product(range(len(gpus), 0, -1), counts)
-        if some + count <= _MOST_MIXED_RANKS
-    ]
+    least = len(cpus) if all_cpus else 1
+    groups = []
+    for ranks in range(min(len(gpus) + len(cpus), _MOST_MIXED_RANKS), least, -1):
+        some = min(len(gpus), ranks - least)
+        groups.append((*largest[:some], *fastest[: ranks - some]))
+    return groups
 
 
 def all_reduce_of(devices: Sequence[Device]) -> AllReduce:

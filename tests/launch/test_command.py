@@ -97,10 +97,18 @@ def test_a_pipeline_streams_nothing() -> None:
     assert "VLLM_HETERO_RANK_MAP" in found.env
 
 
-def test_a_strategy_that_cannot_be_started_is_refused() -> None:
-    plan = plan_of("pipeline").model_copy(update={"strategy": "pipeline-uva"})
-    with pytest.raises(UsageError, match="pipeline-uva cannot be started yet; take one of cpu"):
-        command(plan)
+@pytest.mark.parametrize("backend", ["uva", "prefetch"])
+def test_a_pipeline_may_stream_on_its_gpu(backend: str) -> None:
+    plan = plan_of(f"pipeline-{backend}", gib=8)
+    found = command(plan)
+    assert option(found, "--offload-backend") == backend
+    assert option(found, "--pipeline-parallel-size") == "2"
+    assert found.env["VLLM_USE_V2_MODEL_RUNNER"] == "0"
+    ranks = RankMap.from_json(found.env["VLLM_HETERO_RANK_MAP"]).ranks
+    assert {rank.device for rank in ranks} == {"cuda:0", "cpu"}
+    on_gpu = next(rank for rank in plan.ranks if rank.device == "cuda:0")
+    assert on_gpu.host_weight_bytes > 0
+    assert all(rank.host_weight_bytes == 0 for rank in plan.ranks if rank.device == "cpu")
 
 
 @pytest.mark.parametrize("name", ["--cpu-offload-gb=4", "--offload-backend", "-tp"])
@@ -111,7 +119,14 @@ def test_options_that_the_plan_decides_are_not_passed_through(name: str) -> None
 
 @pytest.mark.parametrize(
     ("strategy", "gpus"),
-    [("uva", 1), ("prefetch", 2), ("gpu-tp", 2), ("pipeline", 1), ("mixed-tp", 1)],
+    [
+        ("uva", 1),
+        ("prefetch", 2),
+        ("gpu-tp", 2),
+        ("pipeline", 1),
+        ("pipeline-uva", 1),
+        ("mixed-tp", 1),
+    ],
 )
 def test_every_option_is_one_of_vllm_s_engine(strategy: str, gpus: int) -> None:
     # Read, not imported: that takes a minute on a busy machine.

@@ -236,6 +236,8 @@ def test_every_strategy_is_ranked_the_best_first_and_the_infeasible_last() -> No
         "GPU with UVA weights",
         "GPU with prefetched layers",
         "GPU and CPU",
+        "GPU and CPU, UVA weights",
+        "GPU and CPU, prefetching",
         "GPU and CPU in tensor parallel",
         "one CPU rank",
         "CPU ranks in a pipeline",
