@@ -242,6 +242,8 @@ class Plan(Document):
     """Folder or hub id."""
     model_parameters: PositiveInt
     dtype: Literal["float32", "float16", "bfloat16"]
+    kv_cache_dtype: str = "auto"
+    """As vLLM's option takes it."""
     machine_fingerprint: str
     workload: Workload
     strategy: Strategy

@@ -23,6 +23,7 @@ _OWN_OPTIONS = {
     "-pp": "--split",
     "--max-model-len": "hetctl's --max-model-len",
     "--dtype": "hetctl's --dtype",
+    "--kv-cache-dtype": "hetctl's --kv-cache-dtype",
     "--tensor-parallel-size": "--strategy gpu-tp, or --split, which makes pipeline stages",
     "-tp": "--strategy gpu-tp, or --split, which makes pipeline stages",
     "--offload-backend": "--strategy uva, prefetch, pipeline-uva or pipeline-prefetch",
@@ -151,6 +152,8 @@ def _engine_arguments(plan: Plan) -> dict[str, str]:
         arguments["--gpu-memory-utilization"] = f"{plan.gpu_memory_utilization:.4f}"
     if plan.tensor_parallel_size > 1:
         arguments["--tensor-parallel-size"] = str(plan.tensor_parallel_size)
+    if plan.kv_cache_dtype != "auto":
+        arguments["--kv-cache-dtype"] = plan.kv_cache_dtype
     if plan.offload is not None:
         arguments |= offload_arguments(plan.offload)
     return arguments

@@ -180,7 +180,9 @@ def _group(tensors: Mapping[str, Tensor], count: int, size: Callable[[Tensor], i
             continue
         amount = size(tensor)
         match = _LAYER.search(name)
-        if match is not None and int(match[1]) < count:
+        if match is not None and int(match[1]) >= count:
+            continue  # Layers that only speculative decoding runs (DeepSeek's MTP).
+        if match is not None:
             layers[int(match[1])] += amount
             if ".experts." in name:
                 experts[int(match[1])] += amount
@@ -201,13 +203,13 @@ def _check_layers(sizes: StoredSizes, name: str) -> None:
 
 
 def _scaled_layer(layer: LayerSpec, stored: int) -> LayerSpec:
-    share = stored / layer.weight_bytes
+    share = stored / (layer.weight_bytes - layer.derived_bytes)
     scaled = {
         name: round(getattr(layer, name) * share)
         for name in ("decode_weight_bytes", "replicated_bytes", "kv_weight_bytes")
     }
     scaled["decode_weight_bytes"] = max(1, scaled["decode_weight_bytes"])
-    return layer.model_copy(update={"weight_bytes": stored, **scaled})
+    return layer.model_copy(update={"weight_bytes": stored + layer.derived_bytes, **scaled})
 
 
 def _spread(total: int, spec: ModelSpec, name: str) -> tuple[int, ...]:

@@ -171,11 +171,13 @@ def weight_reads(layer: LayerSpec, step: Step) -> list[tuple[float, float]]:
     probability (1 - k/E)^rows; each of the others is read for its share of the rows.
     """
     experts, used = layer.experts, layer.experts_per_token
+    # A step uses either what is in the checkpoint or what was derived from it.
+    size = layer.weight_bytes - layer.derived_bytes
     if not experts or used >= experts:
-        return [(float(layer.weight_bytes), float(step.rows))]
-    per_expert = (layer.weight_bytes - layer.decode_weight_bytes) / (experts - used)
+        return [(float(size), float(step.rows))]
+    per_expert = (size - layer.decode_weight_bytes) / (experts - used)
     touched = experts * (1 - (1 - used / experts) ** step.rows)
-    always = layer.weight_bytes - experts * per_expert
+    always = size - experts * per_expert
     routed = (touched * per_expert, max(1.0, step.rows * used / touched))
     return [(always, float(step.rows)), routed] if always > 0 else [routed]
 

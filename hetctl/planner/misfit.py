@@ -32,7 +32,8 @@ def misfit(
         f"{device.label} can give {format_bytes(device.memory_limit_bytes)}"
         for device in inventory.orders[0]
     )
-    no_cpu = f" (the CPU cannot help: the model {spec.cpu_refusal})" if spec.cpu_refusal else ""
+    refusal = inventory.cpu_refusal
+    no_cpu = f" (the CPU cannot help: the model {refusal})" if refusal else ""
     what = "one device" if request.split == "none" else "any allowed split"
     return DoesNotFitError(
         f"{spec.name} does not fit {what}: it needs {format_bytes(spec.weight_bytes)} for weights "

@@ -90,7 +90,8 @@ class Placer:
 
     def serving(self, devices: Sequence[Device]) -> Serving:
         """Settings of an engine over ``devices``."""
-        return serving_for(tuple(devices), self.workload, self.max_model_len)
+        latent = self.spec.latent_cache
+        return serving_for(tuple(devices), self.workload, self.max_model_len, latent)
 
     def memory(self, devices: Sequence[Device]) -> MemoryModel:
         """The memory model of an engine over ``devices``."""

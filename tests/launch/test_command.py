@@ -156,6 +156,15 @@ def test_what_cpu_ranks_cannot_do_is_refused_before_anything_starts(
     assert command(plan_of("gpu", gib=24), *arguments).argv[-1] == arguments[-1]
 
 
+def test_the_cache_is_asked_for_in_its_dtype() -> None:
+    plan = plan_of("gpu", gib=24)
+    assert option(command(plan), "--kv-cache-dtype") is None
+    other = plan.model_copy(update={"kv_cache_dtype": "fp8"})
+    assert option(command(other), "--kv-cache-dtype") == "fp8"
+    with pytest.raises(UsageError, match="use hetctl's --kv-cache-dtype"):
+        command(plan, "--kv-cache-dtype=fp8")
+
+
 def test_other_options_go_to_vllm_as_they_are() -> None:
     found = command(plan_of("pipeline"), "--enable-lora", "--seed", "3")
     assert found.argv[-3:] == ("--enable-lora", "--seed", "3")

@@ -433,6 +433,23 @@ def test_both_device_orders_are_considered(problem: tuple[Machine, ModelSpec]) -
         assert rate <= best.prediction.output_tokens_per_s * (1 + 1e-9)
 
 
+def test_a_cache_that_cpu_ranks_cannot_hold_keeps_them_out() -> None:
+    spec = model(kv_cache_dtype="fp8")
+    plain = machine(gpus=1)
+    plan = plan_of(plain, spec, gpu_memory_bytes=8 * GIB)
+    assert plan.devices == ("cuda:0",)
+    assert plan.kv_cache_dtype == "fp8"
+    assert any("CPU ranks are left out" in sentence for sentence in plan.explanation)
+    with pytest.raises(UsageError, match=r"needs a CPU with AVX-512; leave the CPU out"):
+        plan_of(plain, spec, cpu_ranks=1)
+    able = machine(gpus=1, isa=("avx512f",))
+    assert "cpu" in plan_of(able, spec, gpu_memory_bytes=8 * GIB, cpu_ranks=1).devices
+
+
+def test_a_latent_cache_has_blocks_that_its_kernels_take() -> None:
+    assert plan_of(machine(gpus=1, nodes=0), model(latent_cache=True)).block_size == 64
+
+
 def test_a_model_that_cpu_ranks_cannot_run_stays_on_the_gpus() -> None:
     spec = model(cpu_refusal="is quantised as mxfp4, which CPU ranks cannot run")
     assert plan_of(machine(gpus=1), spec).devices == ("cuda:0",)
