@@ -61,6 +61,11 @@ class Placement:
     def devices(self) -> tuple[Device, ...]:
         return tuple(stage.device for stage in self.stages)
 
+    def key(self, goal: Goal) -> tuple[float, float]:
+        """What it is compared by under ``goal``."""
+        found = self.prediction
+        return goal.key(self.objective_s, found.ttft_s, found.tpot_s)
+
     @property
     def decode_s(self) -> float:
         """One decode step, the engine's part included."""
@@ -96,6 +101,10 @@ class Placer:
     def memory(self, devices: Sequence[Device]) -> MemoryModel:
         """The memory model of an engine over ``devices``."""
         return MemoryModel.of(self.spec, self.serving(devices))
+
+    def steps(self, serving: Serving) -> Steps:
+        """The steps of the workload."""
+        return Steps.of(self.workload, serving.max_num_batched_tokens)
 
     def goal_steps(self, serving: Serving) -> Steps:
         """The steps whose time is to be least."""
@@ -145,7 +154,7 @@ class Placer:
         shares: int = 1,
     ) -> Placement:
         serving = memory.serving
-        steps = Steps.of(self.workload, serving.max_num_batched_tokens)
+        steps = self.steps(serving)
         layers = memory.spec.layers
         times = [_run_times(cost(run.device, steps), layers, run, offload) for run in runs]
         decode, mixed, background = _together(times, shares)

@@ -205,9 +205,4 @@ def _streamed_pipelines(inventory: Inventory, placer: Placer) -> list[Candidate]
 
 def _best(placements: Sequence[Placement | None], placer: Placer) -> Placement | None:
     fits = [placement for placement in placements if placement is not None]
-    goal = placer.goal
-    return min(
-        fits,
-        key=lambda found: (max(1.0, goal.excess(found.prediction)), found.objective_s),
-        default=None,
-    )
+    return min(fits, key=lambda placement: placement.key(placer.goal), default=None)

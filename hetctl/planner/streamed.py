@@ -40,13 +40,14 @@ def with_prefetch(placer: Placer, gpus: Sequence[Device], host_bytes: int) -> Pl
     best: Placement | None = None
     for _, offload in prefetch_groups(layers[fullest.first : fullest.end], relief):
         streamed = sum(prefetch_bytes(layers[r.first : r.end], offload)[0] for r in runs)
-        if best is not None and streamed / fastest > best.objective_s:
-            continue  # the copies alone take longer
+        copies = streamed / fastest
+        if best and placer.goal.met_by(best.prediction) and copies > best.objective_s:
+            continue
         placement = placer.place("prefetch", runs, memory, offload)
         fits = all(s.needed(memory) <= s.device.memory_limit_bytes for s in placement.stages)
         if not fits or _pinned(placement) > host_bytes:
             continue
-        if best is None or placement.objective_s < best.objective_s:
+        if best is None or placement.key(placer.goal) < best.key(placer.goal):
             best = placement
     return best
 

@@ -8,14 +8,18 @@ Runs are tried in the order of a lower bound of their time, until no other can b
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from math import inf
 from typing import Literal
 
 from hetctl.plan import Offload, Strategy
 from hetctl.planner.cost import StepCost
 from hetctl.planner.device import Device
+from hetctl.planner.frontier import Criteria, Key, added, mirrored_weights, ways_to_begin
+from hetctl.planner.limits import Limits
 from hetctl.planner.memory import MemoryModel
-from hetctl.planner.partition import beginnings, mirrored
+from hetctl.planner.partition import Stage, beginnings, mirrored
 from hetctl.planner.pipeline import stage_options
 from hetctl.planner.placement import Placement, Placer, Run
 from hetctl.planner.streamed import even_runs, overflow, weights_of
@@ -25,6 +29,9 @@ Backend = Literal["uva", "prefetch"]
 STRATEGY_OF: dict[Backend, Strategy] = {"uva": "pipeline-uva", "prefetch": "pipeline-prefetch"}
 
 MOST_GPUS = 16
+
+# With more, the best without limits is taken where it does not keep them.
+_MOST_LAYERS = 200
 
 
 def streamed_pipeline(
@@ -51,7 +58,15 @@ def streamed_pipeline(
         best = search.better_than(best)
     if best is None:
         return None
-    return placer.place(STRATEGY_OF[backend], best.runs, memory, best.offload)
+    placement = placer.place(STRATEGY_OF[backend], best.runs, memory, best.offload)
+    if placer.goal.met_by(placement.prediction) or len(placer.spec.layers) > _MOST_LAYERS:
+        return placement
+    for order in filter(can_search, orders):
+        search = _Search(placer, order, memory, host_bytes, backend, cpus_required)
+        best = search.better_under_limits(Limits(placer, memory), placement.key(placer.goal))
+        if best is not None:
+            placement = placer.place(STRATEGY_OF[backend], best.runs, memory, best.offload)
+    return placement
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +103,12 @@ class _Search:
         self._costs = {gpu.name: placer.cost(gpu, self._steps) for gpu in self._gpus}
         self._before, self._behind = order[:begin], order[end:][::-1]
         options = stage_options(placer, order, memory, cpus_required)
-        count = len(self._layers)
-        self._front = beginnings(options[:begin], count)
         # From the last device and the last layer backwards.
-        self._back = beginnings([mirrored(option) for option in options[end:][::-1]], count)
+        self._before_options = options[:begin]
+        self._behind_options = options[end:][::-1]
+        count = len(self._layers)
+        self._front = beginnings(self._before_options, count)
+        self._back = beginnings([mirrored(option) for option in self._behind_options], count)
 
     def better_than(self, best: _Found | None) -> _Found | None:
         """The best of this order, or ``best`` where that is at least as good."""
@@ -113,6 +130,38 @@ class _Search:
                     best = _Found(time, tuple(runs), offload)
         return best
 
+    def better_under_limits(self, limits: Limits, known: Key) -> _Found | None:
+        """The best of this order by the goal's key; None where none is better than ``known``."""
+        count, best = len(self._layers), None
+        front = ways_to_begin(list(map(limits.weigh, self._before, self._before_options)), count)
+        behind = map(limits.weigh, self._behind, self._behind_options)
+        back = ways_to_begin([mirrored_weights(weighed) for weighed in behind], count)
+        for _, first, end in self._ranges():
+            gpus = even_runs(self._gpus, first, end)
+            fullest = max(gpus, key=self._overflow)
+            for _, offload in self._offloads(fullest):
+                own = self._criteria(limits, gpus, offload)
+                for before, after in product(front[first], back[count - end]):
+                    key = limits.key(added(own, added(before.criteria, after.criteria)))
+                    if key >= known:
+                        continue
+                    on_cpus = self._runs_of(before.stages(), after.stages())
+                    if self._fits(gpus, on_cpus, offload):
+                        known = key
+                        runs = sorted((*on_cpus, *gpus), key=lambda run: run.first)
+                        best = _Found(key[1], tuple(runs), offload)
+        return best
+
+    def _criteria(self, limits: Limits, gpus: Sequence[Run], offload: Offload) -> Criteria:
+        total = (0.0, 0.0, 0.0)
+        for run in gpus:
+            total = added(total, limits.stage(run.device, partial(self._step_s, run, offload)))
+        return total
+
+    def _step_s(self, run: Run, offload: Offload, cost: StepCost) -> float:
+        rates, first, end = run.device.rates, run.first, run.end
+        return _resident_s(cost, run) + waiting_s(cost, self._layers, rates, first, end, offload)
+
     def _ranges(self) -> Iterator[tuple[float, int, int]]:
         """Layers for the GPUs to have, each with a lower bound of the whole time."""
         count = len(self._layers)
@@ -131,9 +180,12 @@ class _Search:
 
     def _cpu_runs(self, first: int, end: int) -> list[Run]:
         count = len(self._layers)
-        back = self._back.stages(count - end)
+        return self._runs_of(self._front.stages(first), self._back.stages(count - end))
+
+    def _runs_of(self, front: Sequence[Stage], back: Sequence[Stage]) -> list[Run]:
+        count = len(self._layers)
         return [
-            *(Run(self._before[s.option], s.first, s.end) for s in self._front.stages(first)),
+            *(Run(self._before[s.option], s.first, s.end) for s in front),
             *(Run(self._behind[s.option], count - s.end, count - s.first) for s in back),
         ]
 
@@ -174,11 +226,9 @@ class _Search:
         return sum(self._run_time(run, offload) for run in runs)
 
     def _run_time(self, run: Run, offload: Offload) -> float:
-        rates, first, end = run.device.rates, run.first, run.end
         cost = self._costs[run.device.name]
         decode, mixed, background = (
-            _resident_s(step, run) + waiting_s(step, self._layers, rates, first, end, offload)
-            for step in (cost.decode, cost.mixed, cost.background)
+            self._step_s(run, offload, step) for step in (cost.decode, cost.mixed, cost.background)
         )
         return self._steps.per_token_s(decode, mixed, background)
 
