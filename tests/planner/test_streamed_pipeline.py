@@ -54,7 +54,7 @@ class Problem:
 @st.composite
 def problems(draw: st.DrawFn) -> Problem:
     """Unlike layers on machines of up to 2 + 2 devices, with a link of any speed."""
-    sizes = draw(st.lists(st.sampled_from([GIB // 4, GIB // 2, GIB]), min_size=2, max_size=8))
+    sizes = draw(st.lists(st.sampled_from([GIB // 4, GIB // 2, GIB]), min_size=2, max_size=6))
     layers = tuple(
         LayerSpec(
             weight_bytes=size,
@@ -178,7 +178,7 @@ def best_of_all(problem: Problem, backend: Backend, placer: Placer) -> Placement
 
 
 @pytest.mark.parametrize("backend", ["uva", "prefetch"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(problem=problems())
 def test_no_cut_and_no_offloading_beats_the_chosen_ones(backend: Backend, problem: Problem) -> None:
     best = best_of_all(problem, backend, problem.placer)
