@@ -61,7 +61,8 @@ def plan_configuration(plan: Plan, planning: Planning) -> Configuration:
 def _title(plan: Plan) -> str:
     devices = " + ".join(plan.devices)
     if plan.offload is not None:
-        return _TITLES[plan.offload.backend][0]
+        streaming = _TITLES[plan.offload.backend][0]
+        return f"Pipeline over {devices}; {streaming}" if "cpu" in plan.devices else streaming
     if plan.tensor_parallel_size > 1:
         return f"Tensor parallel over {devices}"
     return f"Pipeline over {devices}" if len(plan.ranks) > 1 else f"{devices} alone"

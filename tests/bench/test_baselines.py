@@ -77,6 +77,16 @@ def test_a_streaming_plan_meets_the_hybrid_and_the_other_stream() -> None:
     assert (own.name, own.title) == ("gpu+prefetch", "GPU, weights prefetched")
 
 
+def test_a_pipeline_that_streams_meets_the_one_that_does_not() -> None:
+    planning = FakePlanning().as_planning()
+    both = TIGHT.model_copy(update={"strategy": "pipeline-prefetch", "offload": PREFETCH.offload})
+    found = baselines(both, sample.machine(), planning)
+    assert [one.name for one in found] == ["gpu", "cpu", "hybrid", "gpu+uva", "gpu+prefetch"]
+    own = plan_configuration(both, planning)
+    assert own.name == "pipeline-prefetch"
+    assert own.title == "Pipeline over cpu + cuda:0; GPU, weights prefetched"
+
+
 def test_two_cpu_ranks_meet_one() -> None:
     planning = FakePlanning().as_planning()
     (found,) = baselines(TWO_CPUS, without_gpus(), planning)
