@@ -139,16 +139,29 @@ def _shared_sizes(shape: DecoderShape) -> tuple[tuple[str, int], ...]:
     return tuple((name, size) for name, size in found.items() if size)
 
 
+# Language models of models with vision whose layers are another family's.
+_SAME_LAYERS = {
+    "qwen2_vl": "qwen2",
+    "qwen2_vl_text": "qwen2",
+    "qwen2_5_vl": "qwen2",
+    "qwen2_5_vl_text": "qwen2",
+    "qwen3_vl_text": "qwen3",
+}
+
+
 def _text_part(config: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The language model's config, and a note where it is one part of several."""
     nested = config.get("text_config")
     if not isinstance(nested, dict):
-        return dict(config), ()
+        if "vision_config" not in config or config.get("model_type") not in _SAME_LAYERS:
+            return dict(config), ()
+        nested = dict(config)  # Qwen-VL's older configs have the language model's keys on top.
     text = dict(nested)
+    text["model_type"] = _SAME_LAYERS.get(text.get("model_type", ""), text.get("model_type"))
     if "tie_word_embeddings" in config:
         text.setdefault("tie_word_embeddings", config["tie_word_embeddings"])
-    if config.get("model_type") == "gemma3":
-        text.setdefault("model_type", "gemma3_text")
+    if config.get("model_type") == "gemma3" and text["model_type"] is None:
+        text["model_type"] = "gemma3_text"
     note = (
         f"{_architecture(config, text)} has more than a language model; "
         f"only its text part is planned, so leave room for the encoders. CPU ranks serve its text "

@@ -166,6 +166,47 @@ def test_every_tensor_of_a_saved_checkpoint_is_counted_to_the_byte(
     assert spec.weight_bytes - derived == sum(tensor.size_bytes for tensor in tensors.values())
 
 
+SMALL_VISION = {
+    "qwen2_vl": {"depth": 1, "embed_dim": 32, "hidden_size": 64, "num_heads": 2},
+    "qwen2_5_vl": {"depth": 1, "hidden_size": 32, "out_hidden_size": 64, "num_heads": 2},
+    "qwen3_vl": {"depth": 1, "hidden_size": 32, "out_hidden_size": 64, "num_heads": 2},
+}
+
+
+@pytest.mark.parametrize(
+    ("family", "flat"),
+    [
+        ("qwen2_vl", False),
+        ("qwen2_vl", True),
+        ("qwen2_5_vl", False),
+        ("qwen2_5_vl", True),
+        ("qwen3_vl", False),
+    ],
+)
+def test_the_text_part_of_a_model_with_vision_is_counted_to_the_byte(
+    tmp_path: Path, family: str, flat: bool
+) -> None:
+    text = {key: value for key, value in SMALL.items() if not key.endswith("token_id")}
+    rope = {"rope_type": "default", "mrope_section": [4, 2, 2], "rope_theta": 1e4}
+    text |= {"rope_parameters": rope, "head_dim": 16, "pad_token_id": None}
+    config = transformers.AutoConfig.for_model(
+        family, text_config=text, vision_config=SMALL_VISION[family], tie_word_embeddings=False
+    )
+    built = transformers.AutoModelForImageTextToText.from_config(config, dtype=torch.bfloat16)
+    built.save_pretrained(tmp_path)
+    if flat:
+        saved = json.loads((tmp_path / "config.json").read_text())
+        model_folder(tmp_path, {**saved, **saved.pop("text_config"), "model_type": family})
+    tensors = open_model(str(tmp_path)).tensors()
+    assert tensors is not None
+    spec = read_model_spec(str(tmp_path))
+    in_text = {n: t.size_bytes for n, t in tensors.items() if "visual." not in n}
+    assert spec.weight_bytes == sum(in_text.values()) < sum(t.size_bytes for t in tensors.values())
+    for i, layer in enumerate(spec.layers):
+        assert layer.weight_bytes == sum(v for n, v in in_text.items() if f".layers.{i}." in n)
+    assert any("only its text part is planned" in note for note in spec.notes)
+
+
 @pytest.mark.parametrize("name", ["mixtral", "qwen2_moe", "qwen3_moe dense first", "deepseek_v2"])
 def test_a_token_passes_its_own_experts_only(tmp_path: Path, name: str) -> None:
     config = CASES[name]
