@@ -154,7 +154,7 @@ def test_limits_choose_among_strategies_and_a_miss_is_said(folder: str) -> None:
     free = Plan.parse(run(*where, "--json").stdout, "plan")
     assert free.strategy == "pipeline"
     quick = Plan.parse(run(*where, "--json", "--ttft", "500ms").stdout, "plan")
-    assert quick.strategy == "prefetch"
+    assert quick.strategy == "pipeline-prefetch"
     assert quick.prediction.ttft_s < 0.5
     none = Plan.parse(run(*where, "--json", "--tpot", "1ms").stdout, "plan")
     assert any("Nothing keeps" in s for s in none.explanation)
