@@ -61,14 +61,10 @@ class StepCost:
     """The output head, on the last stage."""
     hop_s: float
     """This side of one hand-over."""
+    edges_s: tuple[float, float, float, float]
+    """Head and hops of a stage: index ``first + 2 * last``."""
     alike: bool
     """Whether all layers are."""
-
-    @property
-    def edges_s(self) -> tuple[float, float, float, float]:
-        """Head and hops of a stage: index ``first + 2 * last``."""
-        hop, head = self.hop_s, self.head.total_s
-        return (2 * hop, hop, hop + head, head)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +127,7 @@ def step_cost(
         logits = step.sampled * spec.head_bytes / spec.hidden_size
         head = replace(head, transfer_s=all_reduce(state) + all_reduce(logits))
     size = _TENSORS_PER_HOP * state
+    hop = rates.hop_latency_s + size / rates.hop_bytes_per_s if step.rows else 0.0
     return StepCost(
         step=step,
         layers=tuple(kinds[number] for number in order),
@@ -139,7 +136,8 @@ def step_cost(
             part: _sums(order, [getattr(time, part) for time in kinds]) for part in LAYER_PARTS
         },
         head=head,
-        hop_s=rates.hop_latency_s + size / rates.hop_bytes_per_s if step.rows else 0.0,
+        hop_s=hop,
+        edges_s=(2 * hop, hop, hop + head.total_s, head.total_s),
         alike=len(kinds) == 1,
     )
 

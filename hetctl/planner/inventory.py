@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 from hetctl.errors import UsageError
 from hetctl.machine import Machine
-from hetctl.model.kv_cache import cpu_cache_refusal
 from hetctl.model.spec import ModelSpec
+from hetctl.planner.cpu_cache import cpu_cache_refusal
 from hetctl.planner.device import (
     Device,
     Kind,

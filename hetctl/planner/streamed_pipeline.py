@@ -165,14 +165,15 @@ class _Search:
     def _ranges(self) -> Iterator[tuple[float, int, int]]:
         """Layers for the GPUs to have, each with a lower bound of the whole time."""
         count = len(self._layers)
-        for first in range(count):
-            if self._front.time[first] == inf:
-                continue
-            for end in range(first + 1, count + (first > 0)):
-                cpus, gpus = self._around(first, end), even_runs(self._gpus, first, end)
-                if cpus < inf and self._must_stream(gpus):
-                    least = sum(self._bound(run, self._overflow(run)) for run in gpus)
-                    yield cpus + least, first, end
+        firsts = [first for first in range(count) if self._front.time[first] < inf]
+        ends = [end for end in range(1, count + 1) if self._back.time[count - end] < inf]
+        for first, end in product(firsts, ends):
+            if end <= first or (first, end) == (0, count):
+                continue  # CPU ranks take part, and GPUs.
+            gpus = even_runs(self._gpus, first, end)
+            if self._must_stream(gpus):
+                least = sum(self._bound(run, self._overflow(run)) for run in gpus)
+                yield self._around(first, end) + least, first, end
 
     def _around(self, first: int, end: int) -> float:
         """Time of the CPU stages before layer ``first`` and from layer ``end`` on."""

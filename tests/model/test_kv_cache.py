@@ -8,8 +8,8 @@ import pytest
 
 from hetctl.errors import UsageError
 from hetctl.model.config import read_model_spec
-from hetctl.model.kv_cache import cpu_cache_refusal
 from hetctl.model.spec import ModelSpec
+from hetctl.planner.cpu_cache import cpu_cache_refusal
 
 LLAMA: dict[str, Any] = {
     "model_type": "llama",
