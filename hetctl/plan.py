@@ -1,7 +1,7 @@
 """Which device runs which layers: the document that ``hetctl plan`` writes."""
 
 import unicodedata
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -22,8 +22,10 @@ Strategy = Literal[
     "prefetch",
     "pipeline",
     "pipeline-uva",
+    "pipeline-prefetch",
     "mixed-tp",
     "cpu",
+    "cpu-tp",
 ]
 """How a model runs:
 
@@ -32,13 +34,14 @@ gpu-tp        on several GPUs, each layer divided among them
 uva           on GPUs that read a part of the weights in place from host memory
 prefetch      on GPUs that some layers are copied to just before they run
 pipeline      on GPUs and CPUs as pipeline stages
-pipeline-uva  the same, with GPUs that also read weights from host memory
 mixed-tp      on GPUs and CPUs, each layer divided among them
+pipeline-uva, pipeline-prefetch
+              as pipeline, where the GPUs also stream some of their own layers
 cpu           on one CPU rank, or several as pipeline stages
+cpu-tp        on several CPU ranks, each layer divided among them
 """
 
-LAUNCHABLE: frozenset[Strategy] = frozenset({"gpu", "gpu-tp", "uva", "prefetch", "pipeline", "cpu"})
-"""What ``hetctl serve`` can start; the others are shown for comparison and never chosen."""
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 
 def _is_model(name: str) -> str:
@@ -197,8 +200,6 @@ class RankedStrategy(Frozen):
     name: str
     """For people: ``GPU and CPU``, ``one GPU``."""
     chosen: bool = False
-    launchable: bool = True
-    """Whether ``hetctl serve`` can start it."""
     feasible: bool
     verdict: str
     """How it compares with the chosen one, or the number that makes it infeasible."""
@@ -235,12 +236,14 @@ class Plan(Document):
     """A split of one model over the devices of one machine, and what it should give."""
 
     KIND: ClassVar[str] = "hetctl.plan"
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
 
     model: ModelName
     """Folder or hub id."""
     model_parameters: PositiveInt
     dtype: Literal["float32", "float16", "bfloat16"]
+    kv_cache_dtype: str = "auto"
+    """As vLLM's option takes it."""
     machine_fingerprint: str
     workload: Workload
     strategy: Strategy

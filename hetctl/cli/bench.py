@@ -72,6 +72,7 @@ def bench(
     cpu_ranks: options.CpuRanks = None,
     gpu_memory: options.GpuMemory = None,
     dtype: options.Dtype = "auto",
+    kv_cache_dtype: options.KvCacheDtype = "auto",
     objective: options.Objective = "throughput",
     ttft: options.Ttft = None,
     tpot: options.Tpot = None,
@@ -194,6 +195,7 @@ def bench(
         cpu_ranks=cpu_ranks,
         gpu_memory=gpu_memory,
         dtype=dtype,
+        kv_cache_dtype=kv_cache_dtype,
         max_model_len=load_options.context_for(loads, read_model_spec(model, dtype), max_model_len),
         # One server runs all points, so it is planned for the heaviest.
         concurrency=max(load.max_concurrency or 0 for load in loads)

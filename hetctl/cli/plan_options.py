@@ -73,6 +73,16 @@ Dtype = Annotated[
         rich_help_panel=_SPLIT,
     ),
 ]
+KvCacheDtype = Annotated[
+    str,
+    typer.Option(
+        "--kv-cache-dtype",
+        metavar="DTYPE",
+        help="fp8, fp8_e4m3, fp8_e5m2, bfloat16 or float16 for the KV cache, or auto for vLLM's "
+        "choice.",
+        rich_help_panel=_SPLIT,
+    ),
+]
 MachineChoice = Annotated[
     str | None,
     typer.Option(
@@ -88,7 +98,8 @@ Strategy = Annotated[
     typer.Option(
         "--strategy",
         metavar="NAME",
-        help="auto, or one of gpu, gpu-tp, uva, prefetch, pipeline, cpu.",
+        help="auto, or one of gpu, gpu-tp, uva, prefetch, pipeline, pipeline-uva, "
+        "pipeline-prefetch, mixed-tp, cpu, cpu-tp.",
         rich_help_panel=_SPLIT,
     ),
 ]
@@ -212,6 +223,7 @@ def inputs_from_options(
     cpu_ranks: int | None = None,
     gpu_memory: str | None = None,
     dtype: str = "auto",
+    kv_cache_dtype: str = "auto",
     machine: str | None = None,
     strategy: str = "auto",
     objective: str = "throughput",
@@ -258,7 +270,7 @@ def inputs_from_options(
         output_len=output_len,
         max_model_len=max_model_len,
     )
-    spec = read_model_spec(model, dtype)
+    spec = read_model_spec(model, dtype, kv_cache_dtype)
     found = load_machine(machine)
     past = load_evidence(found, spec, corrections)
     return PlanInputs(found, spec, workload, replace(request, evidence=past))

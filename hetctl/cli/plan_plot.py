@@ -16,6 +16,9 @@ _FORMATS = (".png", ".svg", ".pdf")
 # Okabe and Ito's colours, told apart with every kind of colour vision.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
 
+# Where there are more strategies than colours.
+_STYLES = ("-", "--", ":")
+
 _STACKED = {
     "weights": _COLOURS[0],
     "streaming": _COLOURS[1],
@@ -118,17 +121,16 @@ def _draw_speed(axes: "Axes", plan: Plan, sweep: Sweep) -> None:
     names = dict.fromkeys(
         entry.name for point in sweep.points for entry in point.ranking if entry.prediction
     )
-    for name, colour in zip(names, _COLOURS * 2, strict=False):
-        xs, ys, launchable = [], [], True
+    for number, name in enumerate(names):
+        xs, ys = [], []
         for value, point in zip(sweep.values, sweep.points, strict=True):
             for entry in point.ranking:
                 if entry.name == name and entry.prediction is not None:
                     xs.append(value)
                     ys.append(entry.prediction.output_tokens_per_s)
-                    launchable = entry.launchable
-        style = "-" if launchable else ":"
-        label = name if launchable else f"{name} (not yet)"
-        axes.plot(xs, ys, style, marker="o", markersize=3, color=colour, label=label)
+        turn, colour = divmod(number, len(_COLOURS))
+        style = _STYLES[turn % len(_STYLES)]
+        axes.plot(xs, ys, style, marker="o", markersize=3, color=_COLOURS[colour], label=name)
     for crossover in plan.crossovers[1:]:
         axes.axvline(crossover.concurrency, color="grey", linewidth=0.8, linestyle="--")
     axes.set_xscale("log", base=2)

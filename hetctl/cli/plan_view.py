@@ -20,8 +20,6 @@ def plan_view(plan: Plan) -> Group:
     parts += [_bullet(sentence) for sentence in plan.explanation]
     if len(plan.ranking) > 1:
         parts += [Text(), _ranking(plan.ranking)]
-        if any(entry.feasible and not entry.launchable for entry in plan.ranking):
-            parts.append(Text("(1) hetctl serve cannot start this yet", style="dim"))
         parts += [_cannot_run(entry) for entry in plan.ranking if not entry.feasible]
     return Group(*parts)
 
@@ -123,13 +121,13 @@ def _ranking(found: tuple[RankedStrategy, ...]) -> Table:
             continue
         table.add_row(
             "*" if entry.chosen else "",
-            entry.name if entry.launchable else f"{entry.name} (1)",
+            entry.name,
             _split(entry.split),
             format_throughput(speed.output_tokens_per_s),
             format_duration(speed.ttft_s),
             format_duration(speed.tpot_s),
             _bars(entry.ranks),
-            style="bold" if entry.chosen else ("" if entry.launchable else "dim"),
+            style="bold" if entry.chosen else "",
         )
     return table
 

@@ -36,7 +36,7 @@ def sweep_view(sweep: Sweep) -> RenderableType:
 
 
 def _next_best(point: SweepPoint, chosen: RankedStrategy) -> str:
-    others = (e for e in point.ranking if e.launchable and e.prediction and not e.chosen)
+    others = (e for e in point.ranking if e.prediction and not e.chosen)
     other = next(others, None)
     if other is None or other.prediction is None or chosen.prediction is None:
         return "-"

@@ -10,7 +10,7 @@ from hetctl.errors import UsageError
 from hetctl.launch.offload import offload_arguments
 from hetctl.launch.p2p import P2P
 from hetctl.launch.rank_map import rank_map_of
-from hetctl.plan import LAUNCHABLE, Plan
+from hetctl.plan import Plan
 from vllm_hetero import env
 
 CPU = "cpu"
@@ -23,9 +23,10 @@ _OWN_OPTIONS = {
     "-pp": "--split",
     "--max-model-len": "hetctl's --max-model-len",
     "--dtype": "hetctl's --dtype",
+    "--kv-cache-dtype": "hetctl's --kv-cache-dtype",
     "--tensor-parallel-size": "--strategy gpu-tp, or --split, which makes pipeline stages",
     "-tp": "--strategy gpu-tp, or --split, which makes pipeline stages",
-    "--offload-backend": "--strategy uva or --strategy prefetch",
+    "--offload-backend": "--strategy uva, prefetch, pipeline-uva or pipeline-prefetch",
     "--cpu-offload-gb": "--strategy uva",
     "--offload-group-size": "--strategy prefetch",
     "--data-parallel-size": "one server for each copy of the model",
@@ -98,15 +99,9 @@ def launch_command(
         p2p: How pipeline stages pass activations where one of them is a CPU rank.
 
     Raises:
-        UsageError: ``extra_args`` name an option that hetctl itself must know, or the plan
-            is of a strategy that cannot be started.
+        UsageError: ``extra_args`` name an option that hetctl itself must know.
     """
     _refuse_own_options(extra_args)
-    if plan.strategy not in LAUNCHABLE:
-        raise UsageError(
-            f"The plan's strategy {plan.strategy} cannot be started yet; "
-            f"take one of {', '.join(sorted(LAUNCHABLE))}."
-        )
     if CPU in plan.devices:
         _refuse_gpu_options(extra_args)
     return LaunchCommand(
@@ -163,6 +158,8 @@ def _engine_arguments(plan: Plan) -> dict[str, str]:
         arguments["--gpu-memory-utilization"] = f"{plan.gpu_memory_utilization:.4f}"
     if plan.tensor_parallel_size > 1:
         arguments["--tensor-parallel-size"] = str(plan.tensor_parallel_size)
+    if plan.kv_cache_dtype != "auto":
+        arguments["--kv-cache-dtype"] = plan.kv_cache_dtype
     if plan.offload is not None:
         arguments |= offload_arguments(plan.offload)
     return arguments

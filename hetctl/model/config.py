@@ -15,21 +15,24 @@ from hetctl.model.decoder import SUPPORTED, DecoderShape, decoder_shape
 from hetctl.model.dtype import resolve_dtype
 from hetctl.model.family_defaults import FAMILY_DEFAULTS
 from hetctl.model.files import ModelFiles, open_model
+from hetctl.model.kv_cache import kv_cache_dtype_of, parse_kv_cache_dtype, with_kv_cache_dtype
 from hetctl.model.spec import DTYPE_BYTES, Dtype, LayerSpec, ModelSpec
 from hetctl.model.stored import spec_from_stored, with_stored_sizes
 
 
-def read_model_spec(model: str, dtype: str = "auto") -> ModelSpec:
+def read_model_spec(model: str, dtype: str = "auto", kv_cache_dtype: str = "auto") -> ModelSpec:
     """What ``model`` weighs when vLLM runs it in ``dtype``.
 
     Args:
         model: A folder with ``config.json``, or a hub id.
         dtype: ``auto`` for vLLM's choice, or a dtype by vLLM's name for it.
+        kv_cache_dtype: ``auto`` for the checkpoint's, else the model's; or one by vLLM's name.
 
     Raises:
         UsageError: no such model, an unreadable config, a dtype that vLLM refuses for it,
             or an architecture whose size cannot be told.
     """
+    asked = parse_kv_cache_dtype(kv_cache_dtype)
     files = open_model(model)
     text, notes = _text_part(files.config)
     quantised = _is_quantised(files.config) or _is_quantised(text)
@@ -38,26 +41,30 @@ def read_model_spec(model: str, dtype: str = "auto") -> ModelSpec:
     )
     notes += dtype_notes
     shape = decoder_shape(text)
+    architecture = _architecture(files.config, text)
+    spec: ModelSpec | None = None
     if shape is not None:
         spec = _spec_from_shape(files, text, shape, run_dtype, notes)
-        return _quantised(spec, files) if quantised else spec
-    architecture = _architecture(files.config, text)
-    stored = None if quantised else spec_from_stored(files, text, architecture, run_dtype, notes)
-    if stored is None:
+        spec = with_stored_sizes(spec, files) if quantised else spec
+    elif not quantised:
+        spec = spec_from_stored(files, text, architecture, run_dtype, notes)
+    if spec is None:
         raise UsageError(_unsupported(architecture, text, quantised))
-    return stored
+    if asked == "auto":
+        asked = kv_cache_dtype_of(files.config)
+    spec = with_kv_cache_dtype(spec, asked)
+    return _with_cpu_refusal(spec, files) if quantised or spec.latent_cache else spec
 
 
-def _quantised(spec: ModelSpec, files: ModelFiles) -> ModelSpec:
+def _with_cpu_refusal(spec: ModelSpec, files: ModelFiles) -> ModelSpec:
     # Late, because plans of other models need nothing of the runtime.
     from vllm_hetero.cpu_models import cpu_refusal
 
-    sized = with_stored_sizes(spec, files)
     refusal = cpu_refusal(files.config)
     if refusal is None:
-        return sized
+        return spec
     note = f"CPU ranks are left out: {spec.name} {refusal}."
-    return sized.model_copy(update={"cpu_refusal": refusal, "notes": (*sized.notes, note)})
+    return spec.model_copy(update={"cpu_refusal": refusal, "notes": (*spec.notes, note)})
 
 
 def _spec_from_shape(
@@ -86,6 +93,8 @@ def _spec_from_shape(
         kv_heads=shape.kv_heads,
         head_dim=shape.head_dim,
         activation_bytes_per_token=count.peak_activation_elements(shape) * width,
+        shared_sizes=_shared_sizes(shape),
+        latent_cache=shape.latent is not None,
         tied_embeddings=shape.tied_embeddings,
         embeddings_on_every_stage=shape.embeddings_on_every_stage,
         embedding_bytes=embedding * width,
@@ -101,27 +110,58 @@ def _layer(
     shape: DecoderShape, index: int, parameters: count.LayerParameters, width: int
 ) -> LayerSpec:
     experts = None if index in shape.dense_layers else shape.experts
+    cached = 2 * shape.kv_heads * shape.head_dim
+    if shape.latent is not None:
+        cached = shape.latent.cached
     return LayerSpec(
-        weight_bytes=parameters.total * width,
+        weight_bytes=(parameters.total + parameters.derived) * width,
         decode_weight_bytes=parameters.active * width,
         flops_per_token=2 * parameters.matmul_active,
-        kv_bytes_per_token=2 * shape.kv_heads * shape.head_dim * width,
+        kv_bytes_per_token=cached * width,
+        derived_bytes=parameters.derived * width,
+        replicated_bytes=parameters.replicated * width,
+        kv_weight_bytes=parameters.kv * width,
         sliding_window=shape.sliding_windows[index] if shape.sliding_windows else None,
         experts=experts.count if experts else 0,
         experts_per_token=experts.per_token if experts else 0,
     )
 
 
+def _shared_sizes(shape: DecoderShape) -> tuple[tuple[str, int], ...]:
+    """Widths that vLLM divides among tensor-parallel ranks."""
+    experts = shape.experts
+    found = {"vocabulary": shape.vocab_size, "MLP width": shape.intermediate_size}
+    if experts is not None:
+        found["expert width"] = experts.intermediate_size
+        found["shared expert width"] = experts.shared_intermediate_size
+        if len(shape.dense_layers) == 0:
+            del found["MLP width"]
+    return tuple((name, size) for name, size in found.items() if size)
+
+
+# Language models of models with vision whose layers are another family's.
+_SAME_LAYERS = {
+    "qwen2_vl": "qwen2",
+    "qwen2_vl_text": "qwen2",
+    "qwen2_5_vl": "qwen2",
+    "qwen2_5_vl_text": "qwen2",
+    "qwen3_vl_text": "qwen3",
+}
+
+
 def _text_part(config: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The language model's config, and a note where it is one part of several."""
     nested = config.get("text_config")
     if not isinstance(nested, dict):
-        return dict(config), ()
+        if "vision_config" not in config or config.get("model_type") not in _SAME_LAYERS:
+            return dict(config), ()
+        nested = dict(config)  # Qwen-VL's older configs have the language model's keys on top.
     text = dict(nested)
+    text["model_type"] = _SAME_LAYERS.get(text.get("model_type", ""), text.get("model_type"))
     if "tie_word_embeddings" in config:
         text.setdefault("tie_word_embeddings", config["tie_word_embeddings"])
-    if config.get("model_type") == "gemma3":
-        text.setdefault("model_type", "gemma3_text")
+    if config.get("model_type") == "gemma3" and text["model_type"] is None:
+        text["model_type"] = "gemma3_text"
     note = (
         f"{_architecture(config, text)} has more than a language model; "
         f"only its text part is planned, so leave room for the encoders. CPU ranks serve its text "

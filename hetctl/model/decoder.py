@@ -22,6 +22,27 @@ class Experts:
     intermediate_size: int
     shared_intermediate_size: int = 0
     """Width of the expert that every token passes, 0 for none."""
+    shared_gate: bool = False
+    """Whether a gate weighs that expert."""
+    score_correction: bool = False
+    """Whether each expert has a bias that its choice is corrected by."""
+
+
+@dataclass(frozen=True, slots=True)
+class LatentAttention:
+    """Multi-head latent attention (MLA): keys and values share one compressed vector."""
+
+    kv_rank: int
+    q_rank: int
+    """0 where queries are not compressed."""
+    nope_dim: int
+    rope_dim: int
+    value_dim: int
+
+    @property
+    def cached(self) -> int:
+        """Elements that are cached per token, whatever the number of heads."""
+        return self.kv_rank + self.rope_dim
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +69,7 @@ class DecoderShape:
     embedding_width: int = 0
     """Less than the hidden size where the embedding is projected up (OPT-350m)."""
     learned_positions: int = 0
+    latent: LatentAttention | None = None
     experts: Experts | None = None
     dense_layers: frozenset[int] = frozenset()
     """Layers with a plain MLP in a model with experts."""
@@ -56,7 +78,10 @@ class DecoderShape:
     embeddings_on_every_stage: bool = False
 
 
-SUPPORTED = "Llama, Mistral, Mixtral, Qwen2, Qwen2-MoE, Qwen3, Qwen3-MoE, Gemma 1/2/3, OPT, Phi-3"
+SUPPORTED = (
+    "Llama, Mistral, Mixtral, Qwen2, Qwen2-MoE, Qwen3, Qwen3-MoE, Gemma 1/2/3, OPT, Phi-3, "
+    "DeepSeek V2/V3"
+)
 
 
 def decoder_shape(config: Mapping[str, Any]) -> DecoderShape | None:
@@ -161,6 +186,7 @@ def _qwen_experts(config: Mapping[str, Any], shape: DecoderShape) -> DecoderShap
         per_token=int(config["num_experts_per_tok"]),
         intermediate_size=int(config["moe_intermediate_size"]),
         shared_intermediate_size=int(config.get("shared_expert_intermediate_size") or 0),
+        shared_gate=bool(config.get("shared_expert_intermediate_size")),
     )
     return replace(
         shape, experts=experts, dense_layers=frozenset(dense), embeddings_on_every_stage=True
@@ -202,6 +228,45 @@ def _layer_types(config: Mapping[str, Any], pattern: int) -> list[str]:
     return ["sliding_attention" if (i + 1) % pattern else "full_attention" for i in range(count)]
 
 
+def _deepseek(config: Mapping[str, Any]) -> DecoderShape:
+    heads, layers = int(config["num_attention_heads"]), int(config["num_hidden_layers"])
+    latent = LatentAttention(
+        kv_rank=int(config["kv_lora_rank"]),
+        q_rank=int(config.get("q_lora_rank") or 0),
+        nope_dim=int(config["qk_nope_head_dim"]),
+        rope_dim=int(config["qk_rope_head_dim"]),
+        value_dim=int(config["v_head_dim"]),
+    )
+    width = int(config["moe_intermediate_size"])
+    experts = Experts(
+        count=int(config["n_routed_experts"] or 0),
+        per_token=int(config["num_experts_per_tok"] or 0),
+        intermediate_size=width,
+        shared_intermediate_size=width * int(config.get("n_shared_experts") or 0),
+        score_correction=config["model_type"] == "deepseek_v3",
+    )
+    first, step = int(config["first_k_dense_replace"] or 0), int(config.get("moe_layer_freq") or 1)
+    dense = {i for i in range(layers) if i < first or i % step or not experts.count}
+    bias = bool(config["attention_bias"])
+    # A query and a key have one width and a value another; all heads share one cached vector.
+    shape = _rms_norm_decoder(
+        {**config, "num_key_value_heads": 1, "head_dim": _mean_head_dim(latent)}
+    )
+    return replace(
+        shape,
+        attention_heads=heads,
+        qkv_bias=bias,
+        output_bias=bias,
+        latent=latent,
+        experts=experts if len(dense) < layers else None,
+        dense_layers=frozenset(dense),
+    )
+
+
+def _mean_head_dim(latent: LatentAttention) -> int:
+    return (latent.nope_dim + latent.rope_dim + latent.value_dim) // 2
+
+
 def _opt(config: Mapping[str, Any]) -> DecoderShape:
     hidden = int(config["hidden_size"])
     heads = int(config["num_attention_heads"])
@@ -241,6 +306,8 @@ _FAMILIES: dict[str, Callable[[Mapping[str, Any]], DecoderShape]] = {
     "gemma": _gemma,
     "gemma2": _gemma2,
     "gemma3_text": _gemma3,
+    "deepseek_v2": _deepseek,
+    "deepseek_v3": _deepseek,
     "opt": _opt,
     "phi3": _rms_norm_decoder,
 }

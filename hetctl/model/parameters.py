@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hetctl.model.decoder import DecoderShape
+from hetctl.model.decoder import DecoderShape, LatentAttention
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,27 +13,45 @@ class LayerParameters:
     active: int
     matmul_active: int
     """Of the active ones, those in matrices: each costs one multiply-add per token."""
+    replicated: int
+    """Those that tensor parallelism leaves whole: norms, the routers, and biases that are added
+    to a sum over the ranks."""
+    kv: int
+    """The key and value projections of attention heads."""
+    derived: int = 0
+    """What vLLM computes from them while loading and keeps besides."""
 
 
 def layer_parameters(shape: DecoderShape, layer: int) -> LayerParameters:
     """Counts of one layer."""
-    attention = _attention_matrices(shape)
-    vectors = _attention_vectors(shape) + shape.norms_per_layer * shape.norm_parameters
+    attention = _attention(shape) if shape.latent is None else _latent(shape, shape.latent)
+    norms = shape.norms_per_layer * shape.norm_parameters
+    vectors, whole = attention.vectors + norms, attention.replicated + norms
     experts = shape.experts
     if experts is None or layer in shape.dense_layers:
         matrices, biases = _mlp(shape)
-        total = attention + vectors + matrices + biases
-        return LayerParameters(total, total, attention + matrices)
-    # Router, then per expert a gated MLP; a shared expert has a gate of one output.
+        total = attention.matrices + vectors + matrices + biases
+        return LayerParameters(
+            total=total,
+            active=total,
+            matmul_active=attention.matrices + matrices,
+            replicated=whole + shape.mlp_bias * shape.hidden_size,
+            kv=attention.kv,
+            derived=attention.derived,
+        )
+    # Router, then per expert a gated MLP; a shared expert may have a gate of one output.
     expert = 3 * shape.hidden_size * experts.intermediate_size
-    always = shape.hidden_size * experts.count
-    if experts.shared_intermediate_size:
-        always += 3 * shape.hidden_size * experts.shared_intermediate_size + shape.hidden_size
-    matmul = attention + always + experts.per_token * expert
+    gates = shape.hidden_size * (experts.count + experts.shared_gate)
+    corrections = experts.count * experts.score_correction
+    always = gates + 3 * shape.hidden_size * experts.shared_intermediate_size
+    matmul = attention.matrices + always + experts.per_token * expert
     return LayerParameters(
-        total=attention + vectors + always + experts.count * expert,
-        active=matmul + vectors,
+        total=attention.matrices + vectors + corrections + always + experts.count * expert,
+        active=matmul + vectors + corrections,
         matmul_active=matmul,
+        replicated=whole + gates + corrections,
+        kv=attention.kv,
+        derived=attention.derived,
     )
 
 
@@ -64,8 +82,7 @@ def peak_activation_elements(shape: DecoderShape) -> int:
     and the attention's output) and MLP (the up-projections and the activation's output;
     with experts, once per expert that the token passes, plus each expert's output).
     """
-    q = shape.attention_heads * shape.head_dim
-    attention = 2 * q + 2 * shape.kv_heads * shape.head_dim
+    attention = _peak_attention_elements(shape)
     mlp = (3 if shape.gated_mlp else 2) * shape.intermediate_size
     if shape.experts is not None:
         routed = 3 * shape.experts.intermediate_size + shape.hidden_size
@@ -75,17 +92,56 @@ def peak_activation_elements(shape: DecoderShape) -> int:
     return 2 * shape.hidden_size + max(attention, mlp)
 
 
-def _attention_matrices(shape: DecoderShape) -> int:
-    q = shape.attention_heads * shape.head_dim
-    kv = shape.kv_heads * shape.head_dim
-    return shape.hidden_size * (q + 2 * kv) + q * shape.hidden_size
+@dataclass(frozen=True, slots=True)
+class _AttentionParameters:
+    """Of one layer, with its own norms: in matrices, in vectors, and the shares of both."""
+
+    matrices: int
+    vectors: int
+    replicated: int
+    kv: int = 0
+    derived: int = 0
 
 
-def _attention_vectors(shape: DecoderShape) -> int:
+def _attention(shape: DecoderShape) -> _AttentionParameters:
     q = shape.attention_heads * shape.head_dim
     kv = shape.kv_heads * shape.head_dim
-    biases = shape.qkv_bias * (q + 2 * kv) + shape.output_bias * shape.hidden_size
-    return biases + shape.qk_norm * 2 * shape.head_dim
+    norms = shape.qk_norm * 2 * shape.head_dim
+    output_bias = shape.output_bias * shape.hidden_size
+    return _AttentionParameters(
+        matrices=shape.hidden_size * (q + 2 * kv) + q * shape.hidden_size,
+        vectors=shape.qkv_bias * (q + 2 * kv) + output_bias + norms,
+        replicated=norms + output_bias,
+        kv=2 * kv * (shape.hidden_size + shape.qkv_bias),
+    )
+
+
+def _latent(shape: DecoderShape, latent: LatentAttention) -> _AttentionParameters:
+    """Queries and the common vector of keys and values are compressed first, on every rank."""
+    hidden, heads = shape.hidden_size, shape.attention_heads
+    queries = heads * (latent.nope_dim + latent.rope_dim)
+    # Keys and values that are made of the compressed vector. vLLM keeps this matrix, and copies
+    # of its two halves for attention over what is cached (W_UK and W_UV of mla_attention.py).
+    expansion = latent.kv_rank * heads * (latent.nope_dim + latent.value_dim)
+    down = hidden * (latent.q_rank + latent.cached)
+    up = (latent.q_rank or hidden) * queries + expansion
+    norms = latent.kv_rank + latent.q_rank
+    biases = shape.qkv_bias * (latent.q_rank + latent.cached) + shape.output_bias * hidden
+    return _AttentionParameters(
+        matrices=down + up + heads * latent.value_dim * hidden,
+        vectors=norms + biases,
+        replicated=down + norms + biases,
+        derived=expansion,
+    )
+
+
+def _peak_attention_elements(shape: DecoderShape) -> int:
+    latent = shape.latent
+    if latent is None:
+        return 2 * (shape.attention_heads + shape.kv_heads) * shape.head_dim
+    # A prompt's keys and values are expanded for all heads.
+    keys, values = latent.nope_dim + latent.rope_dim, latent.value_dim
+    return latent.q_rank + latent.cached + 2 * shape.attention_heads * (keys + values)
 
 
 def _mlp(shape: DecoderShape) -> tuple[int, int]:

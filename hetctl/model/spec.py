@@ -8,6 +8,8 @@ from hetctl.document import Document, Frozen
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 
+KvCacheDtype = Literal["auto", "float16", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2"]
+
 DTYPE_BYTES: dict[Dtype, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
@@ -21,6 +23,13 @@ class LayerSpec(Frozen):
     flops_per_token: PositiveInt
     """Multiply-adds counted as two, without attention over the context."""
     kv_bytes_per_token: NonNegativeInt
+    replicated_bytes: NonNegativeInt = 0
+    """Of the weights, what every rank of a tensor-parallel group holds whole: norms, routers."""
+    kv_weight_bytes: NonNegativeInt = 0
+    """Of the weights, the key and value projections: ranks that outnumber the KV heads hold
+    copies of them."""
+    derived_bytes: NonNegativeInt = 0
+    """Of the weights, what is in no checkpoint: vLLM computes it from others while loading."""
     sliding_window: PositiveInt | None = None
     experts: NonNegativeInt = 0
     experts_per_token: NonNegativeInt = 0
@@ -47,6 +56,13 @@ class ModelSpec(Document):
     head_dim: PositiveInt
     activation_bytes_per_token: PositiveInt
     """Intermediate tensors of one layer that are alive at once, per token of the batch."""
+    shared_sizes: tuple[tuple[str, PositiveInt], ...] = ()
+    """What tensor parallelism divides besides heads, by name, such as the MLP's width."""
+    quantised: bool = False
+    latent_cache: bool = False
+    """Multi-head latent attention: one vector per token is cached, whatever the heads."""
+    kv_cache_dtype: KvCacheDtype = "auto"
+    """As vLLM's ``--kv-cache-dtype``; ``auto`` is ``dtype``."""
     tied_embeddings: bool = False
     embeddings_on_every_stage: bool = False
     """vLLM builds the embedding and the head of this architecture on all pipeline stages."""

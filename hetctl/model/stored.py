@@ -70,6 +70,7 @@ def with_stored_sizes(spec: ModelSpec, files: ModelFiles) -> ModelSpec:
             **edges,
             "layers": scaled,
             "source": "safetensors index",
+            "quantised": True,
             "notes": (*spec.notes, note),
         }
     )
@@ -120,6 +121,7 @@ def spec_from_stored(
         kv_heads=kv_heads,
         head_dim=head_dim,
         activation_bytes_per_token=_peak_activation_elements(text) * width,
+        shared_sizes=_shared_sizes(text),
         tied_embeddings=bool(tied),
         # Unknown, so the larger: most of vLLM's models build both everywhere.
         embeddings_on_every_stage=True,
@@ -154,6 +156,15 @@ def _layers(
     )
 
 
+def _shared_sizes(text: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
+    names = {
+        "vocabulary": "vocab_size",
+        "MLP width": "intermediate_size",
+        "expert width": "moe_intermediate_size",
+    }
+    return tuple((name, int(text[key])) for name, key in names.items() if text.get(key))
+
+
 def _peak_activation_elements(text: Mapping[str, Any]) -> int:
     """Hidden state, residual and a gated MLP; 4 x hidden is the common width of others."""
     hidden = int(text["hidden_size"])
@@ -169,7 +180,9 @@ def _group(tensors: Mapping[str, Tensor], count: int, size: Callable[[Tensor], i
             continue
         amount = size(tensor)
         match = _LAYER.search(name)
-        if match is not None and int(match[1]) < count:
+        if match is not None and int(match[1]) >= count:
+            continue  # Layers that only speculative decoding runs (DeepSeek's MTP).
+        if match is not None:
             layers[int(match[1])] += amount
             if ".experts." in name:
                 experts[int(match[1])] += amount
@@ -190,10 +203,13 @@ def _check_layers(sizes: StoredSizes, name: str) -> None:
 
 
 def _scaled_layer(layer: LayerSpec, stored: int) -> LayerSpec:
-    share = layer.decode_weight_bytes / layer.weight_bytes
-    return layer.model_copy(
-        update={"weight_bytes": stored, "decode_weight_bytes": max(1, round(stored * share))}
-    )
+    share = stored / (layer.weight_bytes - layer.derived_bytes)
+    scaled = {
+        name: round(getattr(layer, name) * share)
+        for name in ("decode_weight_bytes", "replicated_bytes", "kv_weight_bytes")
+    }
+    scaled["decode_weight_bytes"] = max(1, scaled["decode_weight_bytes"])
+    return layer.model_copy(update={"weight_bytes": stored + layer.derived_bytes, **scaled})
 
 
 def _spread(total: int, spec: ModelSpec, name: str) -> tuple[int, ...]:

@@ -61,12 +61,10 @@ class StepCost:
     """The output head, on the last stage."""
     hop_s: float
     """This side of one hand-over."""
-
-    @property
-    def edges_s(self) -> tuple[float, float, float, float]:
-        """Head and hops of a stage: index ``first + 2 * last``."""
-        hop, head = self.hop_s, self.head.total_s
-        return (2 * hop, hop, hop + head, head)
+    edges_s: tuple[float, float, float, float]
+    """Head and hops of a stage: index ``first + 2 * last``."""
+    alike: bool
+    """Whether all layers are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +118,16 @@ def step_cost(
     order = [numbers[layer] for layer in spec.layers]
     kinds = [layer_time(layer, spec, rates, step) for layer in numbers]
     state = step.rows * spec.hidden_size * DTYPE_BYTES[spec.dtype]
+    head = _head_time(spec, rates, step)
     if all_reduce is not None and step.rows:
-        # After attention and after the MLP.
+        # After attention and after the MLP; after the embedding, and for the logits, of which
+        # each rank has those of its share of the vocabulary.
         shared = 2 * all_reduce(state)
         kinds = [replace(time, transfer_s=shared) for time in kinds]
+        logits = step.sampled * spec.head_bytes / spec.hidden_size
+        head = replace(head, transfer_s=all_reduce(state) + all_reduce(logits))
     size = _TENSORS_PER_HOP * state
+    hop = rates.hop_latency_s + size / rates.hop_bytes_per_s if step.rows else 0.0
     return StepCost(
         step=step,
         layers=tuple(kinds[number] for number in order),
@@ -132,8 +135,10 @@ def step_cost(
         parts_s={
             part: _sums(order, [getattr(time, part) for time in kinds]) for part in LAYER_PARTS
         },
-        head=_head_time(spec, rates, step),
-        hop_s=rates.hop_latency_s + size / rates.hop_bytes_per_s if step.rows else 0.0,
+        head=head,
+        hop_s=hop,
+        edges_s=(2 * hop, hop, hop + head.total_s, head.total_s),
+        alike=len(kinds) == 1,
     )
 
 
@@ -165,11 +170,13 @@ def weight_reads(layer: LayerSpec, step: Step) -> list[tuple[float, float]]:
     probability (1 - k/E)^rows; each of the others is read for its share of the rows.
     """
     experts, used = layer.experts, layer.experts_per_token
+    # A step uses either what is in the checkpoint or what was derived from it.
+    size = layer.weight_bytes - layer.derived_bytes
     if not experts or used >= experts:
-        return [(float(layer.weight_bytes), float(step.rows))]
-    per_expert = (layer.weight_bytes - layer.decode_weight_bytes) / (experts - used)
+        return [(float(size), float(step.rows))]
+    per_expert = (size - layer.decode_weight_bytes) / (experts - used)
     touched = experts * (1 - (1 - used / experts) ** step.rows)
-    always = layer.weight_bytes - experts * per_expert
+    always = size - experts * per_expert
     routed = (touched * per_expert, max(1.0, step.rows * used / touched))
     return [(always, float(step.rows)), routed] if always > 0 else [routed]
 

@@ -55,7 +55,7 @@ def _why(
         return f"{fit}, and --split none keeps it on one device."
     if request.strategy != "auto":
         fit = f"As asked for (--strategy {request.strategy}): {fit}"
-    rivals = [c.placement for c in others if c.placement is not None and c.launchable]
+    rivals = [c.placement for c in others if c.placement is not None]
     best = min(rivals, key=lambda placement: placement.objective_s, default=None)
     if best is None:
         return f"{fit}."
@@ -68,7 +68,7 @@ def _why(
 
 
 def _why_fits(chosen: Placement, others: Sequence[Candidate], placer: Placer) -> str:
-    if chosen.strategy in ("pipeline", "uva", "prefetch"):
+    if chosen.strategy not in ("gpu", "gpu-tp", "cpu", "cpu-tp"):
         return _why_not_gpus_alone(chosen, others, placer)
     if len(chosen.stages) == 1:
         stage = chosen.stages[0]
@@ -89,15 +89,31 @@ def _why_not_gpus_alone(chosen: Placement, others: Sequence[Candidate], placer: 
 
 
 def _what_it_does(chosen: Placement, placer: Placer) -> str:
-    if chosen.offload is not None:
-        host = format_bytes(sum(stage.host_bytes for stage in chosen.stages))
-        if chosen.offload.backend == "uva":
-            return f"{host} of its weights stay in host memory and are read over the link"
-        return f"{host} of its weights stay in host memory and are copied just ahead of their use"
+    if chosen.tensor_parallel > 1:
+        return f"each layer is divided among {names_of(chosen.devices)}"
+    streamed = _what_is_streamed(chosen)
     on_cpu = [stage for stage in chosen.stages if stage.device.kind == "cpu"]
+    if not on_cpu:
+        return f"{streamed} of its weights are {_how(chosen)}"
     count = sum(stage.end - stage.first for stage in on_cpu)
     where = names_of([stage.device for stage in on_cpu])
-    return f"{count} of {len(placer.spec.layers)} layers run on {where}"
+    layers = f"{count} of {len(placer.spec.layers)} layers run on {where}"
+    return (
+        f"{layers}, and {streamed} of the others' weights are {_how(chosen)}"
+        if streamed
+        else layers
+    )
+
+
+def _what_is_streamed(chosen: Placement) -> str:
+    host = sum(stage.host_bytes for stage in chosen.stages)
+    return format_bytes(host) if host else ""
+
+
+def _how(chosen: Placement) -> str:
+    if chosen.strategy.endswith("uva"):
+        return "read from host memory over the link"
+    return "copied from host memory just ahead of their use"
 
 
 def _missed_limits(chosen: Placement, placer: Placer) -> str | None:
@@ -106,6 +122,6 @@ def _missed_limits(chosen: Placement, placer: Placer) -> str | None:
     if not goal.limited or goal.met_by(found):
         return None
     return (
-        f"Nothing that can be launched keeps a {goal.limits()}: this comes closest, with a TTFT of "
+        f"Nothing keeps a {goal.limits()}: this comes closest, with a TTFT of "
         f"{format_duration(found.ttft_s)} and a TPOT of {format_duration(found.tpot_s)}."
     )

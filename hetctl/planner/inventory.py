@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from hetctl.errors import UsageError
 from hetctl.machine import Machine
 from hetctl.model.spec import ModelSpec
+from hetctl.planner.cpu_cache import cpu_cache_refusal
 from hetctl.planner.device import (
     Device,
     Kind,
@@ -25,11 +26,13 @@ class Inventory:
         orders: Pipeline orders to consider, each of all devices.
         cpus_required: Every CPU rank must be used, as their number was asked for.
         host_bytes: Host memory that weights may be streamed from.
+        cpu_refusal: Why CPU ranks cannot run the model, as a clause without a subject.
     """
 
     orders: tuple[tuple[Device, ...], ...]
     cpus_required: bool = False
     host_bytes: int = 0
+    cpu_refusal: str | None = None
 
     @property
     def gpu_orders(self) -> list[tuple[Device, ...]]:
@@ -69,8 +72,9 @@ def take_inventory(machine: Machine, spec: ModelSpec, request: PlanRequest) -> I
         if f"cuda:{gpu.index}" in allowed
     }
     wants_cpu = request.devices is None or "cpu" in request.devices
-    if spec.cpu_refusal is not None:
-        _refuse_cpu_ranks(spec, request, gpus)
+    refusal = spec.cpu_refusal or cpu_cache_refusal(spec, machine.cpu.isa)
+    if refusal is not None:
+        _refuse_cpu_ranks(spec, refusal, request, gpus)
         wants_cpu = False
     cpus = cpu_devices(machine, request.cpu_ranks, spec.dtype) if wants_cpu else ()
     if request.devices is None:
@@ -82,17 +86,21 @@ def take_inventory(machine: Machine, spec: ModelSpec, request: PlanRequest) -> I
             "There is no device to run on: the machine has no GPU and no core that may be used, "
             "or the options rule all of them out."
         )
-    inventory = Inventory(tuple(orders), bool(request.cpu_ranks), streamable_bytes(machine))
+    inventory = Inventory(
+        tuple(orders), bool(request.cpu_ranks), streamable_bytes(machine), cpu_refusal=refusal
+    )
     _check_stages(request, inventory)
     return inventory
 
 
-def _refuse_cpu_ranks(spec: ModelSpec, request: PlanRequest, gpus: dict[str, Device]) -> None:
+def _refuse_cpu_ranks(
+    spec: ModelSpec, refusal: str, request: PlanRequest, gpus: dict[str, Device]
+) -> None:
     """Unless GPUs alone may run the model."""
     named = request.devices is not None and "cpu" in request.devices
     if named or request.cpu_ranks or not gpus:
         remedy = "leave the CPU out" if gpus else "it needs a GPU"
-        raise UsageError(f"{spec.name} {spec.cpu_refusal}; {remedy}.")
+        raise UsageError(f"{spec.name} {refusal}; {remedy}.")
 
 
 def pipeline_orders(gpus: tuple[Device, ...], cpus: tuple[Device, ...]) -> list[tuple[Device, ...]]:

@@ -55,9 +55,11 @@ def framework_bytes(kind: Kind) -> int:
     return _FRAMEWORK_BYTES[kind]
 
 
-def cuda_graph_bytes(kind: Kind, layers: int) -> int:
+def cuda_graph_bytes(kind: Kind, layers: int, serving: Serving) -> int:
     """What CUDA graphs of a stage of so many layers take; CPU ranks have none."""
-    return _GRAPH_BYTES + layers * _GRAPH_BYTES_PER_LAYER if kind == "cuda" else 0
+    if kind == "cpu" or not serving.cuda_graphs:
+        return 0
+    return _GRAPH_BYTES + layers * _GRAPH_BYTES_PER_LAYER
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,37 +75,42 @@ class MemoryModel:
     layers: dict[Kind, tuple[int, ...]]
     """Prefix sums of what a layer adds on a kind of device: weights, KV cache of all
     concurrent sequences, CUDA graphs."""
+    edges: dict[Kind, tuple[int, int, int, int]]
+    """What a stage needs besides its layers on a kind of device: index ``first + 2 * last``."""
 
     @classmethod
     def of(cls, spec: ModelSpec, serving: Serving) -> "MemoryModel":
         weights = prefix_sums([layer.weight_bytes for layer in spec.layers])
         kv = prefix_sums([kv_bytes_per_sequence(layer, serving) for layer in spec.layers])
         both = tuple(w + serving.concurrency * k for w, k in zip(weights, kv, strict=True))
-        on_gpu = tuple(size + i * _GRAPH_BYTES_PER_LAYER for i, size in enumerate(both))
-        return cls(spec, serving, weights, kv, {"cpu": both, "cuda": on_gpu})
-
-    def edges(self, device: Device) -> tuple[int, int, int, int]:
-        """What a stage needs besides its layers: index ``first + 2 * last``."""
-        return (
-            self._edge(device, first=False, last=False),
-            self._edge(device, first=True, last=False),
-            self._edge(device, first=False, last=True),
-            self._edge(device, first=True, last=True),
-        )
-
-    def _edge(self, device: Device, first: bool, last: bool) -> int:
-        return (
-            self.spec.edge_weight_bytes(first, last)
-            + activation_bytes(self.spec, self.serving, last)
-            + cuda_graph_bytes(device.kind, 0)
-            + framework_bytes(device.kind)
+        graphs = _GRAPH_BYTES_PER_LAYER if serving.cuda_graphs else 0
+        on_gpu = tuple(size + i * graphs for i, size in enumerate(both))
+        return cls(
+            spec,
+            serving,
+            weights,
+            kv,
+            layers={"cpu": both, "cuda": on_gpu},
+            edges={"cpu": _edges("cpu", spec, serving), "cuda": _edges("cuda", spec, serving)},
         )
 
     def needed(self, device: Device, first: int, end: int) -> int:
         """Everything that layers ``first`` to ``end - 1`` take on ``device``."""
         edge = (first == 0) + 2 * (end == len(self.spec.layers))
         layers = self.layers[device.kind]
-        return self.edges(device)[edge] + layers[end] - layers[first]
+        return self.edges[device.kind][edge] + layers[end] - layers[first]
+
+
+def _edges(kind: Kind, spec: ModelSpec, serving: Serving) -> tuple[int, int, int, int]:
+    def edge(first: bool, last: bool) -> int:
+        return (
+            spec.edge_weight_bytes(first, last)
+            + activation_bytes(spec, serving, last)
+            + cuda_graph_bytes(kind, 0, serving)
+            + framework_bytes(kind)
+        )
+
+    return (edge(False, False), edge(True, False), edge(False, True), edge(True, True))
 
 
 def prefix_sums(values: Sequence[int]) -> tuple[int, ...]:

@@ -12,6 +12,9 @@ from hetctl.planner.strategy import candidates, choose
 from hetctl.units import format_bytes
 from hetctl.workload import Workload
 
+_MIXED: tuple[Strategy, ...] = ("pipeline", "pipeline-uva", "pipeline-prefetch", "mixed-tp")
+"""Strategies that need a CPU beside the GPUs."""
+
 
 def misfit(
     inventory: Inventory, spec: ModelSpec, workload: Workload, request: PlanRequest
@@ -29,7 +32,8 @@ def misfit(
         f"{device.label} can give {format_bytes(device.memory_limit_bytes)}"
         for device in inventory.orders[0]
     )
-    no_cpu = f" (the CPU cannot help: the model {spec.cpu_refusal})" if spec.cpu_refusal else ""
+    refusal = inventory.cpu_refusal
+    no_cpu = f" (the CPU cannot help: the model {refusal})" if refusal else ""
     what = "one device" if request.split == "none" else "any allowed split"
     return DoesNotFitError(
         f"{spec.name} does not fit {what}: it needs {format_bytes(spec.weight_bytes)} for weights "
@@ -45,7 +49,9 @@ def _misfit_of_strategy(
     found = [c for c in candidates(inventory, placer) if c.strategy == strategy]
     if found:
         why = found[-1].why_not
-    elif strategy == "cpu" or (strategy == "pipeline" and inventory.gpus):
+    elif strategy == "cpu-tp" and inventory.cpus:
+        why = "it needs two CPU ranks at least (--cpu-ranks 2)"
+    elif strategy in ("cpu", "cpu-tp") or (strategy in _MIXED and inventory.gpus):
         why = "no core may be used"
     elif not inventory.gpus:
         why = "there is no GPU that may be used"

@@ -17,6 +17,9 @@ def name_of(placement: Placement) -> str:
     if placement.offload is not None:
         host = format_bytes(sum(stage.host_bytes for stage in placement.stages))
         how = "read" if placement.offload.backend == "uva" else "copied"
+        with_split = len(devices) > 1 and any(device.kind == "cpu" for device in devices)
+        if with_split and len(devices) <= _MOST_STAGES_TO_SPELL:
+            where = f"{'+'.join(map(str, placement.split))} layers on {where}"
         return f"{where} with {host} of weights {how} from host memory"
     if placement.tensor_parallel > 1:
         return f"{where} in tensor parallel"

@@ -46,14 +46,13 @@ class Goal:
 
     def met_by(self, found: Prediction) -> bool:
         """Whether a prediction keeps the limits."""
-        return self.excess(found) <= 1
+        return self.key(0.0, found.ttft_s, found.tpot_s)[0] <= 1
 
-    def excess(self, found: Prediction) -> float:
-        """The largest of the times as a multiple of its limit; 0 without limits."""
-        return max(
-            found.ttft_s / self.ttft_s if self.ttft_s else 0.0,
-            found.tpot_s / self.tpot_s if self.tpot_s else 0.0,
-        )
+    def key(self, objective_s: float, ttft_s: float, tpot_s: float) -> tuple[float, float]:
+        """What plans are compared by: how far they are from the limits, then the objective."""
+        over_ttft = ttft_s / self.ttft_s if self.ttft_s else 0.0
+        over_tpot = tpot_s / self.tpot_s if self.tpot_s else 0.0
+        return max(1.0, over_ttft, over_tpot), objective_s
 
     def limits(self) -> str:
         """``TTFT of at most 2.00 s and TPOT of at most 80.0 ms``."""

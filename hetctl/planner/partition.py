@@ -13,7 +13,7 @@ device.
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import TypeAlias
 
@@ -65,11 +65,11 @@ def stage_memory(option: StageOption, first: int, end: int) -> int:
 
 
 # How many devices of group 0 and of group 1 were used, counted up to what is needed.
-_Used: TypeAlias = "tuple[int, int]"
+Used: TypeAlias = "tuple[int, int]"
 
 # For each number of layers placed: where the last device's run begins and what was used before
 # it, or None where the device is left out.
-_Back: TypeAlias = "list[tuple[int, _Used] | None]"
+_Back: TypeAlias = "list[tuple[int, Used] | None]"
 
 
 def best_partition(
@@ -88,30 +88,79 @@ def best_partition(
     return _solve(options, at_least)
 
 
-def _solve(options: Sequence[StageOption], at_least: _Used) -> Partition | None:
-    layers = len(options[0].time) - 1
-    # The least time by the number of layers placed, for each count of devices used.
-    fronts: dict[_Used, list[float]] = {(0, 0): [0.0] + [inf] * layers}
-    backs: list[dict[_Used, _Back]] = []
+@dataclass(frozen=True, slots=True)
+class Beginnings:
+    """The best ways to place the first layers of a model, by how many they are."""
+
+    time: list[float]
+    """Infinite where there is none. The entry of all layers is not meant: another stage follows."""
+    _backs: "list[dict[Used, _Back]]"
+
+    def stages(self, end: int) -> tuple[Stage, ...]:
+        """The stages that hold the layers before ``end``."""
+        return _traced(self._backs, (0, 0), end)
+
+
+def beginnings(options: Sequence[StageOption], layers: int) -> Beginnings:
+    """Solve for all beginnings of a model of ``layers`` at once; ``options`` may be empty."""
+    fronts, backs = _fronts(options, (0, 0), layers)
+    return Beginnings(fronts.get((0, 0), [inf] * (layers + 1)), backs)
+
+
+def times_by_devices(options: Sequence[StageOption], layers: int) -> list[list[float]]:
+    """:attr:`Beginnings.time` on the first none, one, two and so on of ``options``."""
+    found = [[0.0] + [inf] * layers]
     for option in options:
-        grown: dict[_Used, list[float]] = {}
-        if not option.mandatory:
-            grown = {used: time[:] for used, time in fronts.items()}
-        back: dict[_Used, _Back] = {used: [None] * (layers + 1) for used in grown}
-        for used, time in fronts.items():
-            key = _counted(used, option.group, at_least)
-            if key not in grown:
-                grown[key], back[key] = [inf] * (layers + 1), [None] * (layers + 1)
-            _extend(time, option, grown[key], back[key], used)
-        fronts = grown
-        backs.append(back)
+        front = found[-1]
+        best = [inf] * (layers + 1) if option.mandatory else front[:]
+        _extend(front, option, best, [None] * (layers + 1), (0, 0))
+        found.append(best)
+    return found
+
+
+def mirrored(option: StageOption) -> StageOption:
+    """The device in a model whose last layer is the first: ends become beginnings."""
+    time, memory = option.time, option.memory
+    return replace(
+        option,
+        time=[time[-1] - spent for spent in reversed(time)],
+        memory=[memory[-1] - taken for taken in reversed(memory)],
+        edge_time=[option.edge_time[i] for i in (0, 2, 1, 3)],
+        edge_memory=[option.edge_memory[i] for i in (0, 2, 1, 3)],
+    )
+
+
+def _solve(options: Sequence[StageOption], at_least: Used) -> Partition | None:
+    layers = len(options[0].time) - 1
+    fronts, backs = _fronts(options, at_least, layers)
     final = fronts.get(at_least)
     if final is None or final[layers] == inf:
         return None
     return Partition(final[layers], _traced(backs, at_least, layers))
 
 
-def _traced(backs: list[dict[_Used, _Back]], used: _Used, end: int) -> tuple[Stage, ...]:
+def _fronts(
+    options: Sequence[StageOption], at_least: Used, layers: int
+) -> tuple[dict[Used, list[float]], list[dict[Used, _Back]]]:
+    # The least time by the number of layers placed, for each count of devices used.
+    fronts: dict[Used, list[float]] = {(0, 0): [0.0] + [inf] * layers}
+    backs: list[dict[Used, _Back]] = []
+    for option in options:
+        grown: dict[Used, list[float]] = {}
+        if not option.mandatory:
+            grown = {used: time[:] for used, time in fronts.items()}
+        back: dict[Used, _Back] = {used: [None] * (layers + 1) for used in grown}
+        for used, time in fronts.items():
+            key = counted(used, option.group, at_least)
+            if key not in grown:
+                grown[key], back[key] = [inf] * (layers + 1), [None] * (layers + 1)
+            _extend(time, option, grown[key], back[key], used)
+        fronts = grown
+        backs.append(back)
+    return fronts, backs
+
+
+def _traced(backs: list[dict[Used, _Back]], used: Used, end: int) -> tuple[Stage, ...]:
     stages: list[Stage] = []
     for index in range(len(backs) - 1, -1, -1):
         step = backs[index][used][end]
@@ -122,10 +171,10 @@ def _traced(backs: list[dict[_Used, _Back]], used: _Used, end: int) -> tuple[Sta
     return tuple(reversed(stages))
 
 
-def _counts(found: Partition, options: Sequence[StageOption], at_least: _Used) -> _Used:
+def _counts(found: Partition, options: Sequence[StageOption], at_least: Used) -> Used:
     used = (0, 0)
     for stage in found.stages:
-        used = _counted(used, options[stage.option].group, at_least)
+        used = counted(used, options[stage.option].group, at_least)
     return used
 
 
@@ -150,13 +199,14 @@ def best_assignment(options: Sequence[StageOption], counts: Sequence[int]) -> Pa
     return None if time == inf else Partition(time, stages)
 
 
-def _counted(used: tuple[int, int], group: int, at_least: tuple[int, int]) -> tuple[int, int]:
+def counted(used: Used, group: int, at_least: Used) -> Used:
+    """``used`` and one more device of ``group``."""
     a, b = used
     return (min(a + 1, at_least[0]), b) if group == 0 else (a, min(b + 1, at_least[1]))
 
 
 def _extend(
-    front: list[float], option: StageOption, best: list[float], back: _Back, used: _Used
+    front: list[float], option: StageOption, best: list[float], back: _Back, used: Used
 ) -> None:
     """Improve ``best`` by one more stage on ``option`` behind what ``front`` placed.
 
@@ -168,7 +218,7 @@ def _extend(
     _extend_to_end(front, option, best, back, used)
 
 
-def _extend_from_start(option: StageOption, best: list[float], back: _Back, used: _Used) -> None:
+def _extend_from_start(option: StageOption, best: list[float], back: _Back, used: Used) -> None:
     """Runs that begin the model."""
     layers = len(option.time) - 1
     time, start = option.time, option.edge_time[1] - option.time[0]
@@ -186,7 +236,7 @@ def _extend_from_start(option: StageOption, best: list[float], back: _Back, used
 
 
 def _extend_to_middle(
-    front: list[float], option: StageOption, best: list[float], back: _Back, used: _Used
+    front: list[float], option: StageOption, best: list[float], back: _Back, used: Used
 ) -> None:
     """Runs that neither begin nor end the model."""
     time, memory, edge = option.time, option.memory, option.edge_time[0]
@@ -209,7 +259,7 @@ def _extend_to_middle(
 
 
 def _extend_to_end(
-    front: list[float], option: StageOption, best: list[float], back: _Back, used: _Used
+    front: list[float], option: StageOption, best: list[float], back: _Back, used: Used
 ) -> None:
     """Runs up to the last layer that do not begin the model."""
     end = len(option.time) - 1

@@ -3,10 +3,12 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 from hetctl.plan import Strategy
 from hetctl.planner.balance import balanced
 from hetctl.planner.device import Device
+from hetctl.planner.limits import Limits, best_under_limits
 from hetctl.planner.memory import MemoryModel
 from hetctl.planner.partition import (
     Partition,
@@ -48,7 +50,18 @@ def fastest(
     if best is None:
         return None
     partition, devices, options = best
-    return _placed(placer, devices, memory, balanced(partition, options))
+    placement = _placed(placer, devices, memory, balanced(partition, options))
+    if placer.goal.met_by(placement.prediction):
+        return placement
+    limits = Limits(placer, memory)
+    for order in orders[:affordable]:
+        options = stage_options(placer, order, memory, cpus_required)
+        known = placement.key(placer.goal)
+        found = best_under_limits(limits, order, options, at_least, known)
+        if found is not None:
+            even = balanced(Partition(0.0, found[1]), options)
+            placement = _placed(placer, order, memory, even)
+    return placement
 
 
 def on_one(placer: Placer, device: Device) -> Placement | None:
@@ -76,7 +89,16 @@ def assigned(
     if unlimited:
         options = [replace(option, limit=sys.maxsize) for option in options]
     partition = best_assignment(options, split)
-    return None if partition is None else _placed(placer, devices, memory, partition)
+    if partition is None:
+        return None
+    placement = _placed(placer, devices, memory, partition)
+    if placer.goal.met_by(placement.prediction):
+        return placement
+    bounds, known = tuple(accumulate(split, initial=0)), placement.key(placer.goal)
+    found = best_under_limits(Limits(placer, memory), devices, options, (0, 0), known, bounds)
+    if found is None:
+        return placement
+    return _placed(placer, devices, memory, Partition(0.0, found[1]))
 
 
 def stage_options(
@@ -92,7 +114,7 @@ def stage_options(
                 time=cost.objective_sums,
                 memory=memory.layers[device.kind],
                 edge_time=cost.objective_edges,
-                edge_memory=memory.edges(device),
+                edge_memory=memory.edges[device.kind],
                 limit=device.memory_limit_bytes,
                 group=0 if device.kind == "cuda" else 1,
                 mandatory=cpus_required and device.kind == "cpu",
@@ -105,7 +127,7 @@ def least_needed(devices: Sequence[Device], memory: MemoryModel) -> int:
     """Bytes that the model takes on any of the devices: its layers and ends, and what every
     rank takes besides, once."""
     layers = min(memory.layers[kind][-1] for kind in {device.kind for device in devices})
-    return layers + min(memory.edges(device)[3] for device in devices)
+    return layers + min(memory.edges[device.kind][3] for device in devices)
 
 
 def _placed(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from hetctl.model.spec import LayerSpec, ModelSpec
-from hetctl.plan import Offload, Prediction, PrefetchOffload, Strategy, UvaOffload
+from hetctl.plan import Offload, Prediction, Strategy
 from hetctl.planner.cost import AllReduce, CostModel, StepCost, cost_model
 from hetctl.planner.device import Device, weakest
 from hetctl.planner.memory import MemoryModel
@@ -12,7 +12,7 @@ from hetctl.planner.objective import Goal
 from hetctl.planner.serving import Serving, serving_for
 from hetctl.planner.stage_time import StageTime, resident_time
 from hetctl.planner.steps import Steps
-from hetctl.planner.streaming import prefetch_bytes, prefetch_time, uva_bytes, uva_time
+from hetctl.planner.streaming import streamed_bytes, streamed_time
 from hetctl.workload import Workload
 
 
@@ -61,6 +61,11 @@ class Placement:
     def devices(self) -> tuple[Device, ...]:
         return tuple(stage.device for stage in self.stages)
 
+    def key(self, goal: Goal) -> tuple[float, float]:
+        """What it is compared by under ``goal``."""
+        found = self.prediction
+        return goal.key(self.objective_s, found.ttft_s, found.tpot_s)
+
     @property
     def decode_s(self) -> float:
         """One decode step, the engine's part included."""
@@ -90,11 +95,16 @@ class Placer:
 
     def serving(self, devices: Sequence[Device]) -> Serving:
         """Settings of an engine over ``devices``."""
-        return serving_for(tuple(devices), self.workload, self.max_model_len)
+        latent = self.spec.latent_cache
+        return serving_for(tuple(devices), self.workload, self.max_model_len, latent)
 
     def memory(self, devices: Sequence[Device]) -> MemoryModel:
         """The memory model of an engine over ``devices``."""
         return MemoryModel.of(self.spec, self.serving(devices))
+
+    def steps(self, serving: Serving) -> Steps:
+        """The steps of the workload."""
+        return Steps.of(self.workload, serving.max_num_batched_tokens)
 
     def goal_steps(self, serving: Serving) -> Steps:
         """The steps whose time is to be least."""
@@ -127,7 +137,9 @@ class Placer:
         """Every layer divided among ``devices``; ``memory`` is of one share."""
 
         def cost(device: Device, steps: Steps) -> CostModel:
-            return cost_model(memory.spec, device.rates, steps, all_reduce)
+            graphs = memory.serving.cuda_graphs
+            rates = device.rates if graphs else device.rates.without_graphs()
+            return cost_model(memory.spec, rates, steps, all_reduce)
 
         runs = [Run(device, 0, len(self.spec.layers)) for device in devices]
         return self._placed(strategy, runs, memory, cost, shares=len(runs))
@@ -142,15 +154,15 @@ class Placer:
         shares: int = 1,
     ) -> Placement:
         serving = memory.serving
-        steps = Steps.of(self.workload, serving.max_num_batched_tokens)
+        steps = self.steps(serving)
         layers = memory.spec.layers
-        times = [_times(cost(run.device, steps), layers, run, offload) for run in runs]
+        times = [_run_times(cost(run.device, steps), layers, run, offload) for run in runs]
         decode, mixed, background = _together(times, shares)
         goal_steps = self.goal_steps(serving)
         if goal_steps == steps:
             objective = _per_token(steps, decode, mixed, background)
         else:
-            alone = [_times(cost(run.device, goal_steps), layers, run, offload) for run in runs]
+            alone = [_run_times(cost(run.device, goal_steps), layers, run, offload) for run in runs]
             objective = _per_token(goal_steps, *_together(alone, shares))
         return Placement(
             strategy=strategy,
@@ -175,11 +187,7 @@ def _stage(
     decode, mixed, background = times
     host, buffer = 0, 0
     if offload is not None and run.device.kind == "cuda":
-        own = layers[run.first : run.end]
-        if isinstance(offload, UvaOffload):
-            host = uva_bytes(own, offload)
-        else:
-            host, buffer = prefetch_bytes(own, offload)
+        host, buffer = streamed_bytes(layers[run.first : run.end], offload)
     return PlacedStage(
         device=run.device,
         first=run.first,
@@ -192,16 +200,19 @@ def _stage(
     )
 
 
-def _times(
+def _run_times(
     cost: CostModel, layers: tuple[LayerSpec, ...], run: Run, offload: Offload | None
 ) -> tuple[StageTime, StageTime, StageTime]:
+    """Of a decode, a mixed and a background step.
+
+    Args:
+        layers: Of the whole model.
+    """
+
     def one(step: StepCost) -> StageTime:
-        rates = run.device.rates
         if offload is None or run.device.kind != "cuda":
             return resident_time(step, run.first, run.end)
-        if isinstance(offload, PrefetchOffload):
-            return prefetch_time(step, layers, rates, run.first, run.end, offload)
-        return uva_time(step, layers, rates, run.first, run.end, offload)
+        return streamed_time(step, layers, run.device.rates, run.first, run.end, offload)
 
     return one(cost.decode), one(cost.mixed), one(cost.background)
 

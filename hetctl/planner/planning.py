@@ -71,6 +71,7 @@ def _plan(machine: Machine, workload: Workload, request: PlanRequest, decision: 
         model=spec.name,
         model_parameters=spec.parameters,
         dtype=spec.dtype,
+        kv_cache_dtype=spec.kv_cache_dtype,
         machine_fingerprint=machine.fingerprint,
         workload=workload,
         strategy=chosen.strategy,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from hetctl.plan import LAUNCHABLE, RankedStrategy
+from hetctl.plan import RankedStrategy
 from hetctl.planner.bottleneck import bottleneck
 from hetctl.planner.placement import Placement
 from hetctl.planner.ranks import rank_plans
@@ -47,7 +47,6 @@ def _entry(candidate: Candidate, chosen: Placement) -> RankedStrategy:
         return RankedStrategy(
             strategy=candidate.strategy,
             name=candidate.name,
-            launchable=candidate.launchable,
             feasible=False,
             verdict=f"{candidate.why_not}",
             devices=tuple(device.name for device in candidate.devices),
@@ -74,7 +73,6 @@ def _feasible(
         strategy=placement.strategy,
         name=name,
         chosen=is_chosen,
-        launchable=placement.strategy in LAUNCHABLE,
         feasible=True,
         verdict=verdict,
         bottleneck=bottleneck(placement),

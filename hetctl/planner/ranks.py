@@ -45,12 +45,12 @@ def _rank(index: int, placement: Placement, sequences: float) -> RankPlan:
         host_weight_bytes=stage.host_bytes,
         kv_cache_bytes=int(sequences * _kv_per_sequence(placement, stage)),
         activation_bytes=activation_bytes(memory.spec, memory.serving, last),
-        cuda_graph_bytes=cuda_graph_bytes(kind, stage.end - stage.first),
+        cuda_graph_bytes=cuda_graph_bytes(kind, stage.end - stage.first, memory.serving),
         framework_bytes=framework_bytes(kind),
         memory_limit_bytes=stage.device.memory_limit_bytes,
         decode_step_s=stage.decode.total_s,
         decode_parts=stage.decode.as_parts(),
-        prefill_s=placement.steps.ttft_s(stage.mixed_s),
+        prefill_s=placement.steps.prefill_s(stage.mixed_s),
         bound_by="compute" if stage.decode.compute_bound else "memory",
     )
 

@@ -6,7 +6,7 @@ that the machine document does not hold, and come from the measurements that the
 """
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, log
 from operator import mul
 
@@ -34,6 +34,9 @@ _GPU_ATTENTION_READ = 0.7
 
 # 5.1 ms per step less the reads and the engine's share, over 32 layers of graph replay.
 _GPU_LAYER_OVERHEAD_S = 20e-6
+
+# The same without CUDA graphs: 16 ms per step of the same model, launched kernel by kernel.
+_GPU_EAGER_LAYER_OVERHEAD_S = 360e-6
 
 # A GPU's side of a hand-over: a copy of 8 KB with synchronisation takes 15 to 19 us.
 _GPU_HOP_LATENCY_S = 17e-6
@@ -142,6 +145,12 @@ class KernelRates:
     """To the other members of a tensor-parallel group."""
     all_reduce: "TimeByBytes | None" = None
     """Of a CPU rank and one other rank, where it was measured."""
+    eager_overhead_s: float = 0.0
+    """What a layer costs more where no CUDA graph launches it."""
+
+    def without_graphs(self) -> "KernelRates":
+        """The rates of an engine without CUDA graphs."""
+        return replace(self, layer_overhead_s=self.layer_overhead_s + self.eager_overhead_s)
 
 
 def gpu_rates(
@@ -162,6 +171,7 @@ def gpu_rates(
         host_copy_bytes_per_s=link.value,
         uva_read=_curve(gpu.uva_read_bytes_per_s_by_rows, link.value, _UVA_READ),
         peer_bytes_per_s=_peer(gpu, link),
+        eager_overhead_s=_GPU_EAGER_LAYER_OVERHEAD_S - _GPU_LAYER_OVERHEAD_S,
     )
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hetctl.errors import UsageError
-from hetctl.plan import LAUNCHABLE, Strategy
+from hetctl.plan import STRATEGIES, Strategy
 from hetctl.planner.evidence import NO_EVIDENCE, Evidence
 from hetctl.planner.objective import Goal
 
@@ -27,7 +27,7 @@ class PlanRequest:
             where that helps.
         gpu_memory_bytes: Pretend that every GPU has only this much memory.
         gpu_memory_utilization: Share of a GPU's memory that vLLM may take.
-        strategy: ``auto`` for the best one, or one that can be launched.
+        strategy: ``auto`` for the best one, or the only one to consider.
         goal: What to be best at, and limits to keep.
         evidence: Past runs on the machine, to correct predictions by.
     """
@@ -79,20 +79,17 @@ def parse_split(text: str) -> Split:
 
 
 def parse_strategy(text: str) -> Strategy | Literal["auto"]:
-    """``auto``, or a strategy that can be launched.
+    """``auto``, or a strategy.
 
     Raises:
         UsageError: anything else.
     """
     if text == "auto":
         return "auto"
-    for strategy in LAUNCHABLE:
+    for strategy in STRATEGIES:
         if text == strategy:
             return strategy
-    raise UsageError(
-        f"--strategy {text!r} is not one that can be launched; take auto, "
-        f"{', '.join(sorted(LAUNCHABLE))}."
-    )
+    raise UsageError(f"--strategy {text!r} is none of auto, {', '.join(STRATEGIES)}.")
 
 
 def parse_devices(text: str) -> tuple[str, ...]:

@@ -9,6 +9,9 @@ from hetctl.workload import Workload
 # vllm/config/cache.py: DEFAULT_BLOCK_SIZE; vllm/platforms/cpu.py sets 128 where a CPU
 # takes part, and the block size is one for all ranks.
 GPU_BLOCK_SIZE = 16
+# FlashMLA and FlashInfer's kernels for latent attention take no smaller ones
+# (vllm/v1/attention/backends/mla).
+LATENT_BLOCK_SIZE = 64
 CPU_BLOCK_SIZE = 128
 
 # vllm/engine/arg_utils.py: get_batch_defaults, for the OpenAI server. Its test of the
@@ -32,10 +35,19 @@ class Serving:
     in_flight_tokens: int
     """Scheduled and not yet settled: one batch per pipeline stage, at least two
     (``vllm/config/vllm.py: max_in_flight_tokens``, asynchronous scheduling)."""
+    cuda_graphs: bool = True
+    """Off where a tensor-parallel group mixes devices (docs/runtime/platform.md)."""
 
 
-def serving_for(devices: tuple[Device, ...], workload: Workload, max_model_len: int) -> Serving:
-    """Settings for an engine over ``devices``, or some of them."""
+def serving_for(
+    devices: tuple[Device, ...], workload: Workload, max_model_len: int, latent_cache: bool = False
+) -> Serving:
+    """Settings for an engine over ``devices``, or some of them.
+
+    Args:
+        latent_cache: The model has multi-head latent attention.
+    """
+    block = LATENT_BLOCK_SIZE if latent_cache else GPU_BLOCK_SIZE
     on_cpu = any(device.kind == "cpu" for device in devices)
     smallest = min(device.memory_limit_bytes for device in devices)
     large = not on_cpu and smallest >= int(0.9 * _LARGE_GPU_BYTES)
@@ -44,7 +56,7 @@ def serving_for(devices: tuple[Device, ...], workload: Workload, max_model_len: 
         concurrency=workload.concurrency,
         max_model_len=max_model_len,
         max_num_seqs=max(workload.concurrency, _MIN_SEQUENCES),
-        block_size=CPU_BLOCK_SIZE if on_cpu else GPU_BLOCK_SIZE,
+        block_size=CPU_BLOCK_SIZE if on_cpu else block,
         max_num_batched_tokens=batched,
         in_flight_tokens=batched * max(2, len(devices)),
     )

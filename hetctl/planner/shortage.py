@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from hetctl.planner.device import Device
 from hetctl.planner.memory import MemoryModel
 from hetctl.planner.streamed import least_resident_bytes
+from hetctl.planner.streamed_pipeline import MOST_GPUS, can_search
 from hetctl.units import format_bytes
 
 
@@ -45,9 +46,20 @@ def streaming_shortage(
     )
 
 
+def streamed_pipeline_shortage(orders: Sequence[Sequence[Device]], host_bytes: int) -> str:
+    """Why GPUs that stream and CPU stages cannot hold the model together."""
+    if not any(map(can_search, orders)):
+        return f"the GPUs must be {MOST_GPUS} at most, and stand next to one another in --devices"
+    gpus = sum(device.memory_limit_bytes for device in orders[0] if device.kind == "cuda")
+    return (
+        f"host memory can give {format_bytes(host_bytes)} for streamed weights and CPU stages, and "
+        f"the GPUs cannot hold the rest in their {format_bytes(gpus)}"
+    )
+
+
 def _least_needed(devices: Sequence[Device], memory: MemoryModel) -> int:
     """Weights and KV cache, and what each device takes besides."""
     layers = memory.layers["cpu"][-1]
-    middles = [memory.edges(device)[0] for device in devices]
-    ends = memory.edges(devices[0])
+    middles = [memory.edges[device.kind][0] for device in devices]
+    ends = memory.edges[devices[0].kind]
     return layers + sum(middles) + ends[3] - ends[0]

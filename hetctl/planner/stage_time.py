@@ -43,6 +43,7 @@ def resident_time(cost: StepCost, first: int, end: int) -> StageTime:
         read += cost.head.read_s
         compute += cost.head.compute_s
         weights += cost.head.weights_s
+        transfer += cost.head.transfer_s
     return StageTime(
         weights_s=weights,
         attention_s=attention,

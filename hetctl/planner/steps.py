@@ -5,14 +5,18 @@ were spread evenly over time: most steps decode one token of each, and each prom
 along in steps that decode the C - 1 others (vLLM's chunked prefill), so that it pays for
 what it adds to them and not for reading the weights once more::
 
-    one request = mixed + (O - 1) x decode + (C - 1) x (mixed - background)
+    one request = chunks x mixed + (O - 1) x decode + (C - 1) x chunks x (mixed - background)
 
-where ``mixed`` are the steps that hold its own prompt, ``decode`` is a step of C sequences,
-and the last term is what the other requests' prompts add while it decodes: their mixed
-steps less the steps of C - 1 sequences that would have run anyway. From that follow
+where ``mixed`` is one of the ``chunks`` steps that hold a prompt, ``decode`` is a step of C
+sequences, and the last term is what the other requests' prompts add while it decodes: their
+mixed steps less the steps of C - 1 sequences that would have run anyway. From that follow
 
-    TTFT = mixed,  TPOT = decode + (C - 1) x (mixed - background) / (O - 1),
+    TTFT = chunks x mixed,  TPOT = decode + (C - 1) x chunks x (mixed - background) / (O - 1),
     tokens per second = C x O / one request.
+
+The others' (C - 1) x chunks mixed steps need steps to ride along with. Where a request decodes
+for fewer (long prompts, short answers), only O - 1 of them ride along, and a prompt waits for the
+rest before its own turn comes: they add whole mixed steps to TTFT.
 """
 
 from dataclasses import dataclass
@@ -74,7 +78,8 @@ class Steps:
     @classmethod
     def of(cls, workload: Workload, max_num_batched_tokens: int) -> "Steps":
         """Steps under ``workload`` where a batch holds so many tokens."""
-        others = workload.concurrency - 1
+        # A prompt that is not alone in waiting finds as many decoding as the answers' length keeps.
+        others = min(workload.concurrency, workload.output_len) - 1
         context = workload.input_len + workload.output_len / 2
         # Decoding sequences are scheduled first; a prompt gets what they leave.
         room = max(1, max_num_batched_tokens - others)
@@ -91,20 +96,26 @@ class Steps:
             output_len=workload.output_len,
         )
 
+    @property
+    def _riding(self) -> int:
+        """Mixed steps of other prompts that a request decodes in."""
+        return min((self.concurrency - 1) * self.chunks, self.output_len - 1)
+
+    def prefill_s(self, mixed_s: float) -> float:
+        """In the steps that hold one prompt, from the time of one mixed step."""
+        return self.chunks * mixed_s
+
     def ttft_s(self, mixed_s: float) -> float:
         """To the first token, from the time of one mixed step."""
-        return self.chunks * mixed_s
+        return (self.concurrency * self.chunks - self._riding) * mixed_s
 
     def tpot_s(self, decode_s: float, mixed_s: float, background_s: float) -> float:
         """Between tokens, from the times of one step of each kind."""
         if self.output_len == 1:
             return decode_s
-        added = self.chunks * (mixed_s - background_s)
-        return decode_s + (self.concurrency - 1) * added / (self.output_len - 1)
+        return decode_s + self._riding / (self.output_len - 1) * (mixed_s - background_s)
 
     def per_token_s(self, decode_s: float, mixed_s: float, background_s: float) -> float:
         """Time of one request by its tokens: ``concurrency`` over this is the throughput."""
         later = (self.output_len - 1) * self.tpot_s(decode_s, mixed_s, background_s)
-        if self.output_len == 1:
-            later = (self.concurrency - 1) * self.chunks * (mixed_s - background_s)
         return (self.ttft_s(mixed_s) + later) / self.output_len

@@ -1,19 +1,25 @@
 """The strategies that a plan chooses from, each solved for the machine at hand."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from hetctl.model.spec import ModelSpec
-from hetctl.plan import LAUNCHABLE, Strategy
+from hetctl.plan import Strategy
 from hetctl.planner.device import Device
 from hetctl.planner.inventory import Inventory
 from hetctl.planner.memory import MemoryModel
 from hetctl.planner.pipeline import assigned, fastest, on_one
 from hetctl.planner.placement import Placement, Placer
 from hetctl.planner.request import PlanRequest
-from hetctl.planner.shortage import shortage, streaming_shortage
+from hetctl.planner.shortage import shortage, streamed_pipeline_shortage, streaming_shortage
 from hetctl.planner.streamed import with_prefetch, with_uva
-from hetctl.planner.tensor_parallel import all_reduce_of, share_of
+from hetctl.planner.streamed_pipeline import STRATEGY_OF, Backend, streamed_pipeline
+from hetctl.planner.tensor_parallel import (
+    all_reduce_of,
+    cannot_divide,
+    groups_of,
+    is_mixed,
+    share_of,
+)
 
 _Solve = Callable[[Placer, Sequence[Device], int], Placement | None]
 
@@ -29,11 +35,6 @@ class Candidate:
     placement: Placement | None
     why_not: str = ""
     """The number that makes it infeasible."""
-
-    @property
-    def launchable(self) -> bool:
-        """Whether ``hetctl serve`` can start it."""
-        return self.strategy in LAUNCHABLE
 
 
 def candidates(inventory: Inventory, placer: Placer) -> list[Candidate]:
@@ -53,17 +54,20 @@ def candidates(inventory: Inventory, placer: Placer) -> list[Candidate]:
                 placer,
             )
         )
-    if gpus and all(candidate.placement is None for candidate in found):
+    too_large = all(candidate.placement is None for candidate in found)
+    if gpus and too_large:
         found += _streamed(gpus, inventory.host_bytes, placer)
     if gpus and cpus:
         placement = fastest(placer, inventory.orders, at_least=(1, 1), cpus_required=required)
         devices = inventory.orders[0]
         found.append(_pipeline("pipeline", "GPU and CPU", devices, placement, placer))
+        if too_large:
+            found += _streamed_pipelines(inventory, placer)
         found.append(
             _tensor_parallel(
                 "mixed-tp",
                 "GPU and CPU in tensor parallel",
-                [(*gpus[:ranks], cpus[0]) for ranks in range(len(gpus), 0, -1)],
+                groups_of(gpus, cpus, required),
                 placer,
             )
         )
@@ -72,6 +76,18 @@ def candidates(inventory: Inventory, placer: Placer) -> list[Candidate]:
     if len(cpus) > 1:
         placement = fastest(placer, inventory.cpu_orders, at_least=(0, 2), cpus_required=required)
         found.append(_pipeline("cpu", "CPU ranks in a pipeline", cpus, placement, placer))
+        found.append(
+            _tensor_parallel(
+                "cpu-tp",
+                "CPU ranks in tensor parallel",
+                [
+                    cpus[:ranks]
+                    for ranks in range(len(cpus), 1, -1)
+                    if ranks == len(cpus) or not required
+                ],
+                placer,
+            )
+        )
     return found
 
 
@@ -80,8 +96,7 @@ def choose(
 ) -> Placement | None:
     """The placement to run: the best that the request allows, or None if none fits.
 
-    Among those that can be launched, one that keeps the goal's limits comes before one that
-    does not.
+    One that keeps the goal's limits comes before one that does not.
     """
     split = request.split
     if isinstance(split, tuple):
@@ -92,8 +107,7 @@ def choose(
     allowed = [
         candidate
         for candidate in found
-        if candidate.launchable
-        and request.strategy in ("auto", candidate.strategy)
+        if request.strategy in ("auto", candidate.strategy)
         and not (inventory.cpus_required and all(d.kind == "cuda" for d in candidate.devices))
     ]
     if split == "none":
@@ -133,29 +147,26 @@ def _tensor_parallel(
     strategy: Strategy, name: str, groups: Sequence[tuple[Device, ...]], placer: Placer
 ) -> Candidate:
     """The best of the groups of devices; the first one tells why, where none fits."""
-    shares = [(devices, share_of(placer.spec, len(devices))) for devices in groups]
-    tried = [_shared(strategy, name, devices, share, placer) for devices, share in shares if share]
-    if not tried:
-        spec = placer.spec
-        why_not = (
-            f"{spec.attention_heads} attention heads and {spec.kv_heads} KV heads cannot be "
-            f"divided among {len(groups[-1])} ranks"
-        )
+    spec = placer.spec
+    if spec.quantised and strategy != "gpu-tp":
+        why_not = "it is tested with unquantised weights only"
         return Candidate(strategy, name, groups[-1], None, why_not)
+    divisible = [devices for devices in groups if cannot_divide(spec, len(devices)) is None]
+    if not divisible:
+        why_not = cannot_divide(spec, len(groups[-1])) or ""
+        return Candidate(strategy, name, groups[-1], None, why_not)
+    tried = [_shared(strategy, name, devices, placer) for devices in divisible]
     placement = _best([candidate.placement for candidate in tried], placer)
     return next(candidate for candidate in tried if candidate.placement is placement)
 
 
 def _shared(
-    strategy: Strategy,
-    name: str,
-    devices: tuple[Device, ...],
-    share: ModelSpec,
-    placer: Placer,
+    strategy: Strategy, name: str, devices: tuple[Device, ...], placer: Placer
 ) -> Candidate:
-    """Every layer divided among ``devices``, each with ``share`` of the model."""
-    memory = MemoryModel.of(share, placer.serving(devices))
-    layers = len(share.layers)
+    """Every layer divided among ``devices``, each with the same share of the model."""
+    serving = replace(placer.serving(devices), cuda_graphs=not is_mixed(devices))
+    memory = MemoryModel.of(share_of(placer.spec, len(devices)), serving)
+    layers = len(memory.spec.layers)
     for device in devices:
         if memory.needed(device, 0, layers) > device.memory_limit_bytes:
             return Candidate(strategy, name, devices, None, shortage([device], memory))
@@ -178,11 +189,20 @@ def _streamed(gpus: tuple[Device, ...], host_bytes: int, placer: Placer) -> list
     return found
 
 
+def _streamed_pipelines(inventory: Inventory, placer: Placer) -> list[Candidate]:
+    found = []
+    orders, host_bytes = inventory.orders, inventory.host_bytes
+    kinds: tuple[tuple[Backend, str], ...] = (
+        ("uva", "GPU and CPU, UVA weights"),
+        ("prefetch", "GPU and CPU, prefetching"),
+    )
+    for backend, name in kinds:
+        placement = streamed_pipeline(placer, orders, host_bytes, backend, inventory.cpus_required)
+        why_not = "" if placement else streamed_pipeline_shortage(orders, host_bytes)
+        found.append(Candidate(STRATEGY_OF[backend], name, orders[0], placement, why_not))
+    return found
+
+
 def _best(placements: Sequence[Placement | None], placer: Placer) -> Placement | None:
     fits = [placement for placement in placements if placement is not None]
-    goal = placer.goal
-    return min(
-        fits,
-        key=lambda found: (max(1.0, goal.excess(found.prediction)), found.objective_s),
-        default=None,
-    )
+    return min(fits, key=lambda placement: placement.key(placer.goal), default=None)

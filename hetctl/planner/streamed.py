@@ -16,11 +16,11 @@ def with_uva(placer: Placer, gpus: Sequence[Device], host_bytes: int) -> Placeme
     vLLM has one option for all.
     """
     memory = placer.memory(gpus)
-    runs = _even_runs(gpus, memory)
-    overflow = max(_overflow(run, memory) for run in runs)
-    if overflow <= 0 or any(overflow > _weights(run, memory) for run in runs):
+    runs = even_runs(gpus, 0, len(placer.spec.layers))
+    excess = max(overflow(run, memory) for run in runs)
+    if excess <= 0 or any(overflow(run, memory) > weights_of(run, memory) for run in runs):
         return None
-    placement = placer.place("uva", runs, memory, uva_budget(overflow))
+    placement = placer.place("uva", runs, memory, uva_budget(excess))
     return placement if _pinned(placement) <= host_bytes else None
 
 
@@ -30,9 +30,9 @@ def with_prefetch(placer: Placer, gpus: Sequence[Device], host_bytes: int) -> Pl
     None where GPUs or host memory cannot hold the rest. All GPUs get the same grouping.
     """
     memory = placer.memory(gpus)
-    runs = _even_runs(gpus, memory)
-    fullest = max(runs, key=lambda run: _overflow(run, memory))
-    relief = _overflow(fullest, memory)
+    runs = even_runs(gpus, 0, len(placer.spec.layers))
+    fullest = max(runs, key=lambda run: overflow(run, memory))
+    relief = overflow(fullest, memory)
     if relief <= 0:
         return None
     fastest = max(gpu.rates.host_copy_bytes_per_s for gpu in gpus)
@@ -40,13 +40,14 @@ def with_prefetch(placer: Placer, gpus: Sequence[Device], host_bytes: int) -> Pl
     best: Placement | None = None
     for _, offload in prefetch_groups(layers[fullest.first : fullest.end], relief):
         streamed = sum(prefetch_bytes(layers[r.first : r.end], offload)[0] for r in runs)
-        if best is not None and streamed / fastest > best.objective_s:
-            continue  # the copies alone take longer
+        copies = streamed / fastest
+        if best and placer.goal.met_by(best.prediction) and copies > best.objective_s:
+            continue
         placement = placer.place("prefetch", runs, memory, offload)
         fits = all(s.needed(memory) <= s.device.memory_limit_bytes for s in placement.stages)
         if not fits or _pinned(placement) > host_bytes:
             continue
-        if best is None or placement.objective_s < best.objective_s:
+        if best is None or placement.key(placer.goal) < best.key(placer.goal):
             best = placement
     return best
 
@@ -60,21 +61,22 @@ def least_resident_bytes(gpu: Device, memory: MemoryModel, strategy: str) -> int
     return memory.needed(gpu, 0, layers) - weights + buffer + MARGIN_BYTES
 
 
-def _even_runs(gpus: Sequence[Device], memory: MemoryModel) -> list[Run]:
+def even_runs(gpus: Sequence[Device], first: int, end: int) -> list[Run]:
     """Stages of equal numbers of layers: all GPUs stream the same amount."""
-    layers = len(memory.spec.layers)
+    layers = end - first
     used = gpus[:layers]
-    cuts = [round(layers * i / len(used)) for i in range(len(used) + 1)]
+    cuts = [first + round(layers * i / len(used)) for i in range(len(used) + 1)]
     return [Run(gpu, *cut) for gpu, cut in zip(used, pairwise(cuts), strict=True)]
 
 
-def _overflow(run: Run, memory: MemoryModel) -> int:
+def overflow(run: Run, memory: MemoryModel) -> int:
     """Bytes that the run's GPU has no room for, margin included."""
     needed = memory.needed(run.device, run.first, run.end)
     return needed + MARGIN_BYTES - run.device.memory_limit_bytes
 
 
-def _weights(run: Run, memory: MemoryModel) -> int:
+def weights_of(run: Run, memory: MemoryModel) -> int:
+    """Bytes of the run's layers, all that can be streamed."""
     return memory.weights[run.end] - memory.weights[run.first]
 
 

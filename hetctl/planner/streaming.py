@@ -9,16 +9,18 @@ runs while the layers between the two do, and a decode step ends only when the c
 the next step's first streamed layer has: CUDA graphs must be left with nothing in flight.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
 from math import ceil
 
 from hetctl.model.spec import LayerSpec
-from hetctl.plan import PrefetchOffload, UvaOffload
+from hetctl.plan import Offload, PrefetchOffload, UvaOffload
 from hetctl.planner.cost import StepCost, weight_reads
 from hetctl.planner.rates import KernelRates
 from hetctl.planner.stage_time import StageTime, resident_time
+from hetctl.planner.steps import Step
 from hetctl.units import GIB
 
 # vLLM moves whole parameters and stops once past the budget; a quarter GiB steps over most
@@ -44,24 +46,52 @@ def uva_bytes(layers: Sequence[LayerSpec], offload: UvaOffload) -> int:
     return min(sum(layer.weight_bytes for layer in layers), int(offload.gib_per_gpu * GIB))
 
 
-def uva_time(
+def streamed_time(
+    cost: StepCost,
+    layers: Sequence[LayerSpec],
+    rates: KernelRates,
+    first: int,
+    end: int,
+    offload: Offload,
+) -> StageTime:
+    """A stage's time where some of its weights come from host memory.
+
+    Args:
+        layers: Of the whole model.
+    """
+    waiting = waiting_s(cost, layers, rates, first, end, offload)
+    return replace(resident_time(cost, first, end), stream_s=waiting)
+
+
+def waiting_s(
+    cost: StepCost,
+    layers: Sequence[LayerSpec],
+    rates: KernelRates,
+    first: int,
+    end: int,
+    offload: Offload,
+) -> float:
+    """Seconds that layers ``[first, end)`` wait for weights, beyond what hides it."""
+    if not cost.step.rows:
+        return 0.0
+    if isinstance(offload, UvaOffload):
+        return _read_over_link_s(cost, layers, rates, first, end, offload)
+    copies = _copied_alike_s if cost.alike else _copied_s
+    return copies(cost, layers, rates, first, end, offload)
+
+
+def _read_over_link_s(
     cost: StepCost,
     layers: Sequence[LayerSpec],
     rates: KernelRates,
     first: int,
     end: int,
     offload: UvaOffload,
-) -> StageTime:
-    """A stage's time where the first of its weights are read over the link.
-
-    Args:
-        layers: Of the whole model.
-    """
-    resident = resident_time(cost, first, end)
-    if rates.uva_read is None or not cost.step.rows:
-        return resident
+) -> float:
+    if rates.uva_read is None:
+        return 0.0
     left = uva_bytes(layers[first:end], offload)
-    streamed: dict[tuple[LayerSpec, float], float] = {}
+    streamed: dict[tuple[int, float], float] = {}
     waiting = 0.0
     for index in range(first, end):
         if left <= 0:
@@ -69,7 +99,8 @@ def uva_time(
         layer, time = layers[index], cost.layers[index]
         share = min(1.0, left / layer.weight_bytes)
         left -= layer.weight_bytes
-        key = (layer, share)
+        # Like layers share one time, and its identity is cheaper to compare than they are.
+        key = (id(time), share)
         if key not in streamed:
             over_link = sum(
                 size / rates.uva_read.at(rows) for size, rows in weight_reads(layer, cost.step)
@@ -77,7 +108,14 @@ def uva_time(
             read = (1 - share) * time.read_s + share * over_link
             streamed[key] = max(0.0, read - time.weights_s)
         waiting += streamed[key]
-    return replace(resident, stream_s=waiting)
+    return waiting
+
+
+def streamed_bytes(layers: Sequence[LayerSpec], offload: Offload) -> tuple[int, int]:
+    """Bytes of a stage's weights that are in host memory, and of the buffer on the GPU."""
+    if isinstance(offload, UvaOffload):
+        return uva_bytes(layers, offload), 0
+    return prefetch_bytes(layers, offload)
 
 
 def prefetch_bytes(layers: Sequence[LayerSpec], offload: PrefetchOffload) -> tuple[int, int]:
@@ -92,28 +130,18 @@ def _streamed(count: int, offload: PrefetchOffload) -> list[int]:
     return [i for i in range(count) if i % group >= kept]
 
 
-def prefetch_time(
+def _copied_s(
     cost: StepCost,
     layers: Sequence[LayerSpec],
     rates: KernelRates,
     first: int,
     end: int,
     offload: PrefetchOffload,
-) -> StageTime:
-    """A stage's time where the layers of ``offload`` are copied ahead of their use.
-
-    Args:
-        layers: Of the whole model.
-    """
-    resident = resident_time(cost, first, end)
-    step = cost.step
-    if not step.rows:
-        return resident
-    in_pieces = step.prompt_tokens > 0 and step.rows <= _MOST_ROWS_IN_GRAPHS
-    without_graphs = step.rows > _MOST_ROWS_IN_GRAPHS
+) -> float:
+    in_pieces, without_graphs = _capture(cost.step)
     streamed = [first + i for i in _streamed(end - first, offload)]
     if not streamed:
-        return resident
+        return 0.0
 
     def copy(index: int) -> float:
         return layers[index].weight_bytes / rates.host_copy_bytes_per_s
@@ -126,8 +154,42 @@ def prefetch_time(
     )
     # Only without graphs may the last copy run on while the next step begins.
     behind = hidden(streamed[-1] + 1, end) + hidden(first, streamed[0]) * without_graphs
-    waiting += max(0.0, copy(streamed[0]) - behind)
-    return replace(resident, stream_s=waiting)
+    return waiting + max(0.0, copy(streamed[0]) - behind)
+
+
+def _copied_alike_s(
+    cost: StepCost,
+    layers: Sequence[LayerSpec],
+    rates: KernelRates,
+    first: int,
+    end: int,
+    offload: PrefetchOffload,
+) -> float:
+    """The same where all layers are alike, without looking at each."""
+    in_pieces, without_graphs = _capture(cost.step)
+    group, streamed_per_group = offload.group_size, offload.num_in_group
+    kept = group - streamed_per_group
+    whole, rest = divmod(end - first, group)
+    in_rest = max(0, rest - kept)
+    count = whole * streamed_per_group + in_rest
+    if not count:
+        return 0.0
+    copy = layers[first].weight_bytes / rates.host_copy_bytes_per_s
+    layer = 0.0 if in_pieces else cost.layers[first].total_s
+    groups = whole + (in_rest > 0)
+    tail = 0 if in_rest else rest
+    hidden_at_end = (tail + kept * without_graphs) * layer
+    return (
+        (count - groups) * copy
+        + (groups - 1) * max(0.0, copy - kept * layer)
+        + max(0.0, copy - hidden_at_end)
+    )
+
+
+def _capture(step: Step) -> tuple[bool, bool]:
+    """Whether a step's CUDA graphs are captured in pieces, and whether there are none."""
+    without = step.rows > _MOST_ROWS_IN_GRAPHS
+    return step.prompt_tokens > 0 and not without, without
 
 
 def prefetch_groups(
@@ -138,6 +200,19 @@ def prefetch_groups(
     For each size of group, the fewest layers that suffice: one more is one copy more.
     """
     sizes = [layer.weight_bytes for layer in layers]
+    found = (
+        _groups_alike(len(sizes), sizes[0], relief_bytes)
+        if min(sizes) == max(sizes)
+        else _groups(sizes, relief_bytes)
+    )
+    return [
+        (streamed, PrefetchOffload(group_size=group, num_in_group=count))
+        for streamed, group, count in sorted(found)
+    ]
+
+
+def _groups(sizes: Sequence[int], relief_bytes: int) -> list[tuple[int, int, int]]:
+    """Bytes per step, size of the group, layers in it that are streamed."""
     found: list[tuple[int, int, int]] = []
     for group in range(1, len(sizes) + 1):
         # The last layers of each group go first; what each position of the group holds:
@@ -150,7 +225,20 @@ def prefetch_groups(
             if streamed - buffer >= relief_bytes:
                 found.append((streamed, group, count))
                 break
-    return [
-        (streamed, PrefetchOffload(group_size=group, num_in_group=count))
-        for streamed, group, count in sorted(found)
-    ]
+    return found
+
+
+def _groups_alike(layers: int, size: int, relief_bytes: int) -> list[tuple[int, int, int]]:
+    """The same for layers of one size."""
+    wanted = ceil(relief_bytes / size) + 1  # one more, for the buffer
+    found = []
+    for group in range(1, layers + 1):
+        whole, rest = divmod(layers, group)
+
+        def streamed(count: int, whole: int = whole, kept: int = group - rest) -> int:
+            return whole * count + max(0, count - kept)
+
+        count = bisect_left(range(group + 1), wanted, key=streamed)
+        if count <= group:
+            found.append((streamed(count) * size, group, count))
+    return found

@@ -19,6 +19,8 @@ def cpu_refusal(config: Mapping[str, Any]) -> str | None:
 
     The answer is a clause without a subject, such as ``is quantised with bitsandbytes, ...``.
     """
+    if any(part.get("kv_lora_rank") for part in _parts(config)):
+        return "has multi-head latent attention (MLA), for which vLLM has no CPU kernel"
     found = quantisation_of(config)
     if not found:
         return None

@@ -1,7 +1,7 @@
 """Greedy tokens of one engine over tensor-parallel and pipeline ranks.
 
-Run as a script, ``python tensor_parallel.py MODEL TENSOR PIPELINE DTYPE OUT < PROMPTS``, it
-writes the tokens to OUT as JSON; :func:`engine_tokens` does that for tests.
+Run as a script, ``python tensor_parallel.py MODEL TENSOR PIPELINE DTYPE OPTIONS OUT < PROMPTS``,
+it writes the tokens to OUT as JSON; :func:`engine_tokens` does that for tests.
 """
 
 import json
@@ -23,10 +23,15 @@ def engine_tokens(
     pipeline: int = 1,
     dtype: str = "float32",
     env: dict[str, str] | None = None,
+    **options: object,
 ) -> list[list[int]]:
-    """Start an engine in a process of its own, with the default rank map, and let it answer."""
+    """Start an engine in a process of its own, with the default rank map, and let it answer.
+
+    Args:
+        options: More arguments of vLLM's ``LLM``.
+    """
     out = folder / f"tokens-{tensor}-{pipeline}.json"
-    arguments = [str(model), str(tensor), str(pipeline), dtype, str(out)]
+    arguments = [str(model), str(tensor), str(pipeline), dtype, json.dumps(options), str(out)]
     run = subprocess.run(
         [sys.executable, __file__, *arguments],
         input=json.dumps(prompts),
@@ -48,7 +53,7 @@ def engine_tokens(
 def main() -> None:
     from vllm import LLM, SamplingParams
 
-    model, tensor, pipeline, dtype, out = sys.argv[1:]
+    model, tensor, pipeline, dtype, options, out = sys.argv[1:]
     llm = LLM(
         model,
         tensor_parallel_size=int(tensor),
@@ -59,6 +64,7 @@ def main() -> None:
         # So that a long prompt needs several steps.
         max_num_batched_tokens=128,
         gpu_memory_utilization=0.3,
+        **json.loads(options),
     )
     prompts = [{"prompt_token_ids": prompt} for prompt in json.load(sys.stdin)]
     greedy = SamplingParams(temperature=0, max_tokens=TOKENS, ignore_eos=True)

@@ -181,6 +181,9 @@ def test_a_quantised_checkpoint_weighs_what_its_headers_say(tmp_path: Path) -> N
             "model.embed_tokens.weight": ("F16", [320, 64], 2),
             "lm_head.weight": ("F16", [320, 64], 2),
             "model.norm.weight": ("F16", [64], 2),
+            # A layer behind the last: only speculative decoding loads it.
+            "model.layers.2.embed_tokens.weight": ("F16", [320, 64], 2),
+            "model.layers.2.shared_head.head.weight": ("F16", [320, 64], 2),
         },
     )
     config = {**LLAMA, "quantization_config": {"quant_method": "gptq"}}

@@ -42,6 +42,22 @@ SMALL_OPT = {
     "max_position_embeddings": 256,
 }
 
+SMALL_MLA = {
+    **SMALL,
+    "num_key_value_heads": 4,
+    "moe_intermediate_size": 24,
+    "n_routed_experts": 6,
+    "n_shared_experts": 2,
+    "num_experts_per_tok": 2,
+    "kv_lora_rank": 32,
+    "q_lora_rank": 48,
+    "qk_nope_head_dim": 24,
+    "qk_rope_head_dim": 8,
+    "v_head_dim": 20,
+    "n_group": 1,
+    "topk_group": 1,
+}
+
 CASES: dict[str, dict[str, Any]] = {
     "llama gqa": {"model_type": "llama", **SMALL},
     "llama mha": {"model_type": "llama", **SMALL, "num_key_value_heads": None},
@@ -76,6 +92,11 @@ CASES: dict[str, dict[str, Any]] = {
         "tie_word_embeddings": False,
     },
     "phi3": {"model_type": "phi3", **SMALL},
+    "deepseek_v2": {"model_type": "deepseek_v2", **SMALL_MLA},
+    "deepseek_v2 whole queries": {"model_type": "deepseek_v2", **SMALL_MLA, "q_lora_rank": None},
+    "deepseek_v2 biases": {"model_type": "deepseek_v2", **SMALL_MLA, "attention_bias": True},
+    "deepseek_v3": {"model_type": "deepseek_v3", **SMALL_MLA, "first_k_dense_replace": 1},
+    "deepseek_v3 dense": {"model_type": "deepseek_v3", **SMALL_MLA, "first_k_dense_replace": 3},
 }
 
 
@@ -91,7 +112,9 @@ def parts_of_real_model(config: dict[str, Any]) -> dict[str, int]:
     with torch.device("meta"):
         model = transformers.AutoModelForCausalLM.from_config(real)
     parts: dict[str, int] = {"embedding": 0, "head": 0}
-    for name, parameter in model.named_parameters():  # a tied matrix is named once
+    # Buffers to transformers, parameters to vLLM, and saved by both.
+    corrections = [b for b in model.named_buffers() if b[0].endswith("e_score_correction_bias")]
+    for name, parameter in (*model.named_parameters(), *corrections):  # tied ones are named once
         if ".layers." in name:
             key = name.split(".layers.")[1].split(".")[0]
         elif "embed" in name or "project_in" in name:
@@ -109,12 +132,13 @@ def test_every_part_weighs_what_the_real_model_weighs(
     spec = read_model_spec(model_folder(tmp_path, config), dtype="float32")
     real = parts_of_real_model(config)
 
-    layers = [layer.weight_bytes // 4 for layer in spec.layers]
+    layers = [(layer.weight_bytes - layer.derived_bytes) // 4 for layer in spec.layers]
     assert layers == [real[str(i)] for i in range(len(layers))]
     assert spec.embedding_bytes // 4 == real["embedding"]
     assert (spec.head_bytes - spec.tied_bytes) // 4 == real["head"]
     assert spec.parameters == sum(real.values())
-    assert spec.weight_bytes == 4 * spec.parameters
+    derived = sum(layer.derived_bytes for layer in spec.layers)
+    assert spec.weight_bytes == 4 * spec.parameters + derived
 
 
 @pytest.mark.parametrize("config", CASES.values(), ids=CASES.keys())
@@ -134,22 +158,65 @@ def test_every_tensor_of_a_saved_checkpoint_is_counted_to_the_byte(
             layers[int(found[1])] = layers.get(int(found[1]), 0) + tensor.size_bytes
     spec = read_model_spec(str(tmp_path))
     assert spec.dtype == "bfloat16"
-    assert [layer.weight_bytes for layer in spec.layers] == [
+    assert [layer.weight_bytes - layer.derived_bytes for layer in spec.layers] == [
         layers[i] for i in range(len(spec.layers))
     ]
     # A tied matrix is stored once.
-    assert spec.weight_bytes == sum(tensor.size_bytes for tensor in tensors.values())
+    derived = sum(layer.derived_bytes for layer in spec.layers)
+    assert spec.weight_bytes - derived == sum(tensor.size_bytes for tensor in tensors.values())
 
 
-@pytest.mark.parametrize("name", ["mixtral", "qwen2_moe", "qwen3_moe dense first"])
+SMALL_VISION = {
+    "qwen2_vl": {"depth": 1, "embed_dim": 32, "hidden_size": 64, "num_heads": 2},
+    "qwen2_5_vl": {"depth": 1, "hidden_size": 32, "out_hidden_size": 64, "num_heads": 2},
+    "qwen3_vl": {"depth": 1, "hidden_size": 32, "out_hidden_size": 64, "num_heads": 2},
+}
+
+
+@pytest.mark.parametrize(
+    ("family", "flat"),
+    [
+        ("qwen2_vl", False),
+        ("qwen2_vl", True),
+        ("qwen2_5_vl", False),
+        ("qwen2_5_vl", True),
+        ("qwen3_vl", False),
+    ],
+)
+def test_the_text_part_of_a_model_with_vision_is_counted_to_the_byte(
+    tmp_path: Path, family: str, flat: bool
+) -> None:
+    text = {key: value for key, value in SMALL.items() if not key.endswith("token_id")}
+    rope = {"rope_type": "default", "mrope_section": [4, 2, 2], "rope_theta": 1e4}
+    text |= {"rope_parameters": rope, "head_dim": 16, "pad_token_id": None}
+    config = transformers.AutoConfig.for_model(
+        family, text_config=text, vision_config=SMALL_VISION[family], tie_word_embeddings=False
+    )
+    built = transformers.AutoModelForImageTextToText.from_config(config, dtype=torch.bfloat16)
+    built.save_pretrained(tmp_path)
+    if flat:
+        saved = json.loads((tmp_path / "config.json").read_text())
+        model_folder(tmp_path, {**saved, **saved.pop("text_config"), "model_type": family})
+    tensors = open_model(str(tmp_path)).tensors()
+    assert tensors is not None
+    spec = read_model_spec(str(tmp_path))
+    in_text = {n: t.size_bytes for n, t in tensors.items() if "visual." not in n}
+    assert spec.weight_bytes == sum(in_text.values()) < sum(t.size_bytes for t in tensors.values())
+    for i, layer in enumerate(spec.layers):
+        assert layer.weight_bytes == sum(v for n, v in in_text.items() if f".layers.{i}." in n)
+    assert any("only its text part is planned" in note for note in spec.notes)
+
+
+@pytest.mark.parametrize("name", ["mixtral", "qwen2_moe", "qwen3_moe dense first", "deepseek_v2"])
 def test_a_token_passes_its_own_experts_only(tmp_path: Path, name: str) -> None:
     config = CASES[name]
     spec = read_model_spec(model_folder(tmp_path, config), dtype="float32")
     # A model with as many experts as a token passes has only active parameters, and its
     # router is narrower by the experts that are gone.
-    total = config.get("num_experts", config.get("num_local_experts"))
+    keys = ("num_experts", "num_local_experts", "n_routed_experts")
+    total = next(config[key] for key in keys if key in config)
     used = config.get("num_experts_per_tok", 2)
-    fewer = {**config, "num_experts": used, "num_local_experts": used}
+    fewer = {**config, **{key: used for key in keys if key in config}}
     router = (total - used) * config["hidden_size"]
     real = parts_of_real_model(fewer)
     for i, layer in enumerate(spec.layers):

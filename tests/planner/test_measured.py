@@ -15,7 +15,7 @@ from hetctl.planner.device import cpu_devices, gpu_device
 from hetctl.planner.request import PlanRequest
 from hetctl.planner.stage_time import resident_time
 from hetctl.planner.steps import Step
-from hetctl.planner.streaming import prefetch_time, uva_time
+from hetctl.planner.streaming import streamed_time
 from hetctl.profiles.machines import load_named_machine
 from tests.planner.machines import model
 
@@ -41,10 +41,8 @@ def gpu_step(step: Step, offload: Offload | None = None) -> float:
     cost, layers = step_cost(SPEC, GPU.rates, step), SPEC.layers
     if offload is None:
         time = resident_time(cost, 0, 32)
-    elif isinstance(offload, UvaOffload):
-        time = uva_time(cost, layers, GPU.rates, 0, 32, offload)
     else:
-        time = prefetch_time(cost, layers, GPU.rates, 0, 32, offload)
+        time = streamed_time(cost, layers, GPU.rates, 0, 32, offload)
     return time.total_s + step.engine_s
 
 

@@ -44,14 +44,14 @@ def test_what_the_gpu_cannot_hold_goes_to_the_cpu_and_no_more() -> None:
     assert any("of weights on the CPU takes" in sentence for sentence in plan.explanation)
 
 
-def test_without_gpus_one_numa_node_is_enough() -> None:
-    plan = plan_of(machine(gpus=0, nodes=2))
+def test_a_pipeline_over_numa_nodes_takes_one_where_it_is_enough() -> None:
+    plan = plan_of(machine(gpus=0, nodes=2), strategy="cpu")
     assert (plan.strategy, plan.devices) == ("cpu", ("cpu",))
 
 
 def test_numa_nodes_share_what_one_cannot_hold() -> None:
-    plan = plan_of(machine(gpus=0, nodes=[node(0, gib=16), node(1, gib=16)]))
-    assert plan.strategy == "cpu"
+    nodes = [node(0, gib=16), node(1, gib=16)]
+    plan = plan_of(machine(gpus=0, nodes=nodes), strategy="cpu")
     assert [rank.numa_node for rank in plan.ranks] == [0, 1]
 
 
@@ -236,9 +236,12 @@ def test_every_strategy_is_ranked_the_best_first_and_the_infeasible_last() -> No
         "GPU with UVA weights",
         "GPU with prefetched layers",
         "GPU and CPU",
+        "GPU and CPU, UVA weights",
+        "GPU and CPU, prefetching",
         "GPU and CPU in tensor parallel",
         "one CPU rank",
         "CPU ranks in a pipeline",
+        "CPU ranks in tensor parallel",
     }
     speeds = [e.prediction.output_tokens_per_s for e in plan.ranking if e.prediction]
     assert speeds == sorted(speeds, reverse=True)
@@ -428,6 +431,23 @@ def test_both_device_orders_are_considered(problem: tuple[Machine, ModelSpec]) -
             continue
         rate = other.prediction.output_tokens_per_s
         assert rate <= best.prediction.output_tokens_per_s * (1 + 1e-9)
+
+
+def test_a_cache_that_cpu_ranks_cannot_hold_keeps_them_out() -> None:
+    spec = model(kv_cache_dtype="fp8")
+    plain = machine(gpus=1)
+    plan = plan_of(plain, spec, gpu_memory_bytes=8 * GIB)
+    assert plan.devices == ("cuda:0",)
+    assert plan.kv_cache_dtype == "fp8"
+    assert any("CPU ranks are left out" in sentence for sentence in plan.explanation)
+    with pytest.raises(UsageError, match=r"needs a CPU with AVX-512; leave the CPU out"):
+        plan_of(plain, spec, cpu_ranks=1)
+    able = machine(gpus=1, isa=("avx512f",))
+    assert "cpu" in plan_of(able, spec, gpu_memory_bytes=8 * GIB, cpu_ranks=1).devices
+
+
+def test_a_latent_cache_has_blocks_that_its_kernels_take() -> None:
+    assert plan_of(machine(gpus=1, nodes=0), model(latent_cache=True)).block_size == 64
 
 
 def test_a_model_that_cpu_ranks_cannot_run_stays_on_the_gpus() -> None:

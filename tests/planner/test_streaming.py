@@ -19,9 +19,8 @@ from hetctl.planner.streaming import (
     MARGIN_BYTES,
     prefetch_bytes,
     prefetch_groups,
-    prefetch_time,
+    streamed_time,
     uva_bytes,
-    uva_time,
 )
 from hetctl.units import GIB
 from hetctl.workload import Workload
@@ -144,7 +143,7 @@ def copies(offload: PrefetchOffload, step: Step) -> float:
     slow = device(12, host_to_device_bytes_per_s=gpu().host_to_device_bytes_per_s)
     spec = model()
     cost = step_cost(spec, slow.rates, step)
-    added = prefetch_time(cost, spec.layers, slow.rates, 0, 32, offload).stream_s
+    added = streamed_time(cost, spec.layers, slow.rates, 0, 32, offload).stream_s
     assert added >= 0
     return added
 
@@ -174,9 +173,9 @@ def test_experts_that_no_token_chose_are_not_read_over_the_link_but_are_copied()
     one = device(12)
     cost = step_cost(spec, one.rates, Step(1, 200))
     everything = UvaOffload(gib_per_gpu=100)
-    read = uva_time(cost, spec.layers, one.rates, 0, 32, everything).stream_s
+    read = streamed_time(cost, spec.layers, one.rates, 0, 32, everything).stream_s
     all_groups = PrefetchOffload(group_size=1, num_in_group=1)
-    copied = prefetch_time(cost, spec.layers, one.rates, 0, 32, all_groups).stream_s
+    copied = streamed_time(cost, spec.layers, one.rates, 0, 32, all_groups).stream_s
     assert read < copied / 3
 
 

@@ -56,6 +56,7 @@ def test_other_compressed_tensors_are_refused(
 def test_quantised_experts_are_refused_and_plain_ones_are_not() -> None:
     assert "quantised experts" in str(refusal(CONFIGS["awq"], num_experts=8))
     assert cpu_refusal({"num_experts": 8}) is None
+    assert "MLA" in str(cpu_refusal({"text_config": {"kv_lora_rank": 512}}))
 
 
 def test_the_text_part_is_looked_at_as_well() -> None:
