@@ -41,7 +41,7 @@ def records_of(
     """
     if not runs or results.spec is None or not results.environment.machine.fingerprint:
         return
-    session = f"{min(run.started for run in runs):%Y-%m-%dT%H:%M:%SZ}"
+    session = f"{min(run.started for run in runs):%Y-%m-%dT%H:%M:%S.%fZ}"
     for run in runs:
         plan = results.configuration(run.configuration).plan
         if plan is not None:

@@ -41,7 +41,7 @@ def test_every_planned_run_is_kept_with_both_sides(tmp_path: Path) -> None:
     assert (hybrid.predicted.output_tokens_per_s, hybrid.measured.output_tokens_per_s) == (100, 100)
     assert (cpu.predicted.tpot_s, cpu.measured.tpot_s) == (0.08, 0.4)
     assert hybrid.rates_digest == rates_digest(sample.machine())
-    assert hybrid.session == cpu.session == "2026-01-02T03:04:05Z"
+    assert hybrid.session == cpu.session == "2026-01-02T03:04:05.000000Z"
     assert (hybrid.machine_fingerprint, hybrid.unlike_plan) == ("f00d", "")
     assert RunRecord.parse(hybrid.model_dump_json(), "it") == hybrid
 
