@@ -63,7 +63,7 @@ def test_a_saved_machine_has_its_measurements(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
 def test_interruption_keeps_nothing_and_names_what_is_lost(
-    number: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    number: str, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_RANK", f"weights={number}")
     result = CliRunner().invoke(app, ["probe", "--calibrate"])
@@ -71,7 +71,7 @@ def test_interruption_keeps_nothing_and_names_what_is_lost(
     said = result.stderr.splitlines()[-1]
     assert said.startswith("Interrupted, and nothing was saved: 1 of ")
     assert "(node 0: memory read rate)" in said
-    assert list(tmp_path.rglob("*.json*")) == []
+    assert list(own_cache.rglob("*.json*")) == []
 
 
 def test_interruption_leaves_earlier_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
