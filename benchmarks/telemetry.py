@@ -10,6 +10,7 @@ readings took, which noise cannot hide.
 
 import argparse
 import json
+import math
 import statistics
 import tempfile
 import threading
@@ -158,13 +159,15 @@ def report(slices: list[Slice], tokens: list[float], last_sent_s: float) -> None
         print(f"{rates[off]:8.1f} tok/s without, {rates[on]:8.1f} with: {ratios[-1]:.4f}")
     if not ratios:
         raise SystemExit("The load ended before two slices; raise --prompts.")
-    value = value_over(ratios)
-    spread = "" if value.half_width is None else f" ± {value.half_width:.4f}"
+    # Of logarithms: the mean of noisy ratios is above 1 whichever way they are taken.
+    value = value_over([math.log(ratio) for ratio in ratios])
+    low, high = math.exp(value.low), math.exp(value.high)
     sampled = [one for one in whole if one.sampled]
     cpu = sum(one.cpu_s for one in sampled) / sum(one.end_s - one.begin_s for one in sampled)
     print(
-        f"throughput with / without the sampler: mean {value.mean:.4f}{spread}, "
-        f"median {statistics.median(ratios):.4f}, {len(ratios)} pairs\n"
+        f"throughput with / without the sampler: {math.exp(value.mean):.4f} "
+        f"(95% {low:.4f} to {high:.4f}), median {statistics.median(ratios):.4f}, "
+        f"{len(ratios)} pairs\n"
         f"CPU time of the readings: {100 * cpu:.3f}% of one CPU"
     )
 
