@@ -74,7 +74,7 @@ class Corrector:
 
     def _rivals(self, has_run: bool, others: Sequence[Candidate]) -> Iterator[str]:
         """Which of the other strategies have run, where that is not the same for all."""
-        rivals = [one for one in others if one.placement is not None and one.launchable]
+        rivals = [one for one in others if one.placement is not None]
         throughput = {
             one.name: _factors(one.placement.prediction.corrections).get("throughput")
             for one in rivals
