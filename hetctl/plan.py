@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from hetctl.document import Document, Frozen, Source
+from hetctl.model.spec import KvCacheDtype
 from hetctl.workload import Workload
 
 Strategy = Literal[
@@ -242,7 +243,7 @@ class Plan(Document):
     """Folder or hub id."""
     model_parameters: PositiveInt
     dtype: Literal["float32", "float16", "bfloat16"]
-    kv_cache_dtype: str = "auto"
+    kv_cache_dtype: KvCacheDtype = "auto"
     """As vLLM's option takes it."""
     machine_fingerprint: str
     workload: Workload
