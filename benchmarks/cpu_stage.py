@@ -33,7 +33,9 @@ def main() -> None:
     parser.add_argument("--profile", type=Path, help="folder for traces of torch's profiler")
     args = parser.parse_args()
     sequences = [int(count) for count in args.sequences.split(",")]
-    from runtime import layer_bytes, rank_map
+    from runtime_table import layer_bytes
+
+    from runtime import rank_map
 
     sys.path.insert(0, str(TILED))
     os.environ |= {

@@ -13,10 +13,12 @@ bf16 (random weights; ``--model`` takes another ``config.json``):
 
 A decode step's time is the difference of a long and a short generation of the same prompts,
 per token. The stages' parts come from the ranks (``VLLM_HETERO_STAGE_TIMES``): layers, logits
-and sampling. Glue is what is left of the step. The CPU stage's rate counts the weights that it
-reads once per step, against the rate at which the same threads read memory. ``decode`` is
-output tokens per second of a step, ``+ prompts`` those of a generation with its prompts. All
-ratios are of one run. Without a GPU, the hybrids have two CPU ranks and the rest is left out.
+and sampling. Glue is what is left of the time from one beginning of the first stage to the next;
+these are medians over the steps of full batches. The CPU stage's rate counts the weights that it
+reads once per step, against the rate at which the same threads of the same rank read memory,
+taken before and after. ``decode`` is output tokens per second of a step, ``+ prompts`` those of a
+generation with its prompts. All ratios are of one run. Without a GPU, the hybrids have two CPU
+ranks and the rest is left out.
 """
 
 import argparse
@@ -27,9 +29,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
-from dram import dram_read_bytes_per_s
+from dram import of_cpu_rank
+from runtime_table import print_table
 
 LLAMA_8B = Path(__file__).parent / "llama_8b"
 ENGINE_TIMEOUT_S = 280
@@ -44,6 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, default=LLAMA_8B, help="folder with config.json")
     parser.add_argument("--cpu-layers", type=int, default=8)
+    parser.add_argument("--cpu-threads", type=int, help="of a CPU rank, if not as by default")
     parser.add_argument("--sequences", default="1,8,64")
     parser.add_argument("--engines", default="prefetch,gpu,hybrid,hybrid-cpu-last")
     parser.add_argument("--json", type=Path, help="where to write what was measured")
@@ -57,7 +64,6 @@ def main() -> None:
         "model": args.model.name,
         "layers": config["num_hidden_layers"],
         "cpu_layers": args.cpu_layers,
-        "dram_read_bytes_per_s": dram_read_bytes_per_s(),
         "engines": {},
     }
     for name in engines(args.engines.split(",")):
@@ -116,12 +122,15 @@ def engine_environment(name: str, args: argparse.Namespace) -> dict[str, str]:
         stages.reverse()
     return {
         **common,
-        "VLLM_HETERO_RANK_MAP": json.dumps(rank_map(stages)),
+        "VLLM_HETERO_RANK_MAP": json.dumps(rank_map(stages, args.cpu_threads)),
         "VLLM_HETERO_STAGE_TIMES": "1",
+        # For dram.of_cpu_rank, which goes to the ranks.
+        "VLLM_ALLOW_INSECURE_SERIALIZATION": "1",
     }
 
 
-def rank_map(stages: list[tuple[str, int]]) -> dict:
+def rank_map(stages: list[tuple[str, int]], cpu_threads: int | None = None) -> dict:
+    """The default map's places for ``stages``, each a device and its number of layers."""
     from vllm_hetero.default_map import default_rank_map
     from vllm_hetero.topology import usable_cores
 
@@ -133,7 +142,10 @@ def rank_map(stages: list[tuple[str, int]]) -> dict:
         rank = {"rank": number, "device": device, "layers": [start, start + count]}
         if device == "cpu":
             place = cpu_places.pop(0)
-            rank |= {"cpus": list(place.cpus), "numa_node": place.numa_node}
+            cpus = list(place.cpus)
+            if cpu_threads is not None:
+                cpus = usable_cores()[place.numa_node][-cpu_threads:]
+            rank |= {"cpus": cpus, "numa_node": place.numa_node}
             rank["kv_cache_bytes"] = CPU_KV_CACHE_BYTES
         ranks.append(rank)
         start += count
@@ -161,7 +173,7 @@ def measure_engine(args: argparse.Namespace) -> None:
         seed=0,
         **(prefetch_options(args) if args.engine == "prefetch" else {}),
     )
-    result = {"start_s": time.perf_counter() - started, "batches": {}}
+    result: dict = {"start_s": time.perf_counter() - started, "batches": {}}
 
     def generate(count: int, tokens: int) -> float:
         prompts = [{"prompt_token_ids": [1000 + i] * PROMPT_TOKENS} for i in range(count)]
@@ -172,30 +184,67 @@ def measure_engine(args: argparse.Namespace) -> None:
         llm.generate(prompts, sampling, use_tqdm=False)
         return time.perf_counter() - begun
 
+    has_stages, is_hybrid = args.engine != "prefetch", args.engine.startswith("hybrid")
+    if is_hybrid:
+        result["dram_read_bytes_per_s"] = [read_rate(llm)]
     for count in sequences:
         generate(count, SHORT)
-        if args.engine != "prefetch":
-            llm.collective_rpc("stage_times")
-        steps, rates, stages = [], [], []
+        steps, rates, parts = [], [], []
         for _ in range(REPEATS):
-            short, long = generate(count, SHORT), generate(count, LONG)
+            short = generate(count, SHORT)
+            if has_stages:
+                llm.collective_rpc("stage_times")
+            long = generate(count, LONG)
+            if has_stages:
+                parts += full_steps(llm.collective_rpc("stage_times"))
             steps.append((long - short) / (LONG - SHORT))
             rates.append(count * LONG / long)
-        if args.engine != "prefetch":
-            for times in llm.collective_rpc("stage_times"):
-                decodes = [t for t in times if t["tokens"] < PROMPT_TOKENS * count]
-                stages.append(
-                    {
-                        part: statistics.median(t[part] for t in decodes)
-                        for part in ("seconds", "head_seconds")
-                    }
-                )
-        result["batches"][str(count)] = {
+        batch = {
             "step_s": statistics.median(steps),
             "output_tokens_per_s": statistics.median(rates),
-            "stages": stages,
         }
+        if has_stages:
+            ranks = range(len(parts[0].stages_s))
+            batch["stages_s"] = [statistics.median(p.stages_s[r] for p in parts) for r in ranks]
+            batch["heads_s"] = [statistics.median(p.heads_s[r] for p in parts) for r in ranks]
+            batch["glue_s"] = statistics.median(p.period_s - sum(p.stages_s) for p in parts)
+        result["batches"][str(count)] = batch
         args.json.write_text(json.dumps(result))
+    if is_hybrid:
+        result["dram_read_bytes_per_s"].append(read_rate(llm))
+        args.json.write_text(json.dumps(result))
+
+
+def read_rate(llm) -> float:
+    """Bytes per second that a CPU rank's threads read, the slowest rank's."""
+    return min(rate for rate in llm.collective_rpc(of_cpu_rank) if rate is not None)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A decode step of all sequences together, in seconds."""
+
+    period_s: float
+    """Until the first rank began the next one."""
+    stages_s: list[float]
+    """Each rank's own part."""
+    heads_s: list[float]
+    """Of it, logits and sampling."""
+
+
+def full_steps(times: list[list[dict]]) -> list[Step]:
+    """The decode steps of all sequences together, from the stage times of each rank."""
+    first = times[0]
+    (usual, _), *_ = Counter(step["tokens"] for step in first).most_common(1)
+    return [
+        Step(
+            after["begun_s"] - step["begun_s"],
+            [rank[i]["seconds"] + rank[i]["head_seconds"] for rank in times],
+            [rank[i]["head_seconds"] for rank in times],
+        )
+        for i, (step, after) in enumerate(pairwise(first))
+        if step["tokens"] == after["tokens"] == usual
+    ]
 
 
 def prefetch_options(args: argparse.Namespace) -> dict:
@@ -207,82 +256,6 @@ def prefetch_options(args: argparse.Namespace) -> dict:
         "offload_num_in_group": 1,
         "offload_prefetch_step": 1,
     }
-
-
-def layer_bytes(config: dict) -> int:
-    """Weights of one layer in bf16."""
-    hidden, inner = config["hidden_size"], config["intermediate_size"]
-    head = config.get("head_dim") or hidden // config["num_attention_heads"]
-    heads = config["num_attention_heads"] + 2 * config["num_key_value_heads"]
-    attention = hidden * head * (heads + config["num_attention_heads"])
-    return 2 * (attention + 3 * hidden * inner + 2 * hidden)
-
-
-def head_bytes(config: dict) -> int:
-    """Weights of the layer that makes logits, in bf16."""
-    return 2 * config["hidden_size"] * config["vocab_size"]
-
-
-def print_table(report: dict, config: dict) -> None:
-    measured = report["engines"]
-    for name, result in measured.items():
-        outcome = result.get("error") or f"{result['start_s']:.0f} s to start"
-        print(f"{name:16} {outcome}")
-    dram = report["dram_read_bytes_per_s"]
-    print(f"DRAM read: {dram / 1e9:.1f} GB/s")
-    print(
-        f"{'engine':16} {'sequences':>9} {'step':>8} {'CPU':>8} {'GPU':>8} {'glue':>8} "
-        f"{'CPU/DRAM':>9} {'GPU/share':>9} {'decode':>9} {'/prefetch':>9} "
-        f"{'+ prompts':>9} {'/prefetch':>9}"
-    )
-    prefetch = measured.get("prefetch", {}).get("batches", {})
-    for name, result in measured.items():
-        for count, batch in result.get("batches", {}).items():
-            row = f"{name:16} {count:>9} {milliseconds(batch['step_s'])}"
-            if name.startswith("hybrid"):
-                gpu = measured.get("gpu", {}).get("batches", {}).get(count)
-                row += stage_columns(name, batch, report, config, gpu)
-            else:
-                row += " " * 46
-            other = prefetch.get(count)
-            for rate in (decode_rate, whole_rate):
-                row += f" {rate(count, batch):9.1f}"
-                row += f" {rate(count, batch) / rate(count, other):9.2f}" if other else f"{'-':>10}"
-            print(row)
-
-
-def decode_rate(count: str, batch: dict) -> float:
-    """Output tokens per second while all sequences decode."""
-    return int(count) / batch["step_s"]
-
-
-def whole_rate(count: str, batch: dict) -> float:
-    """Output tokens per second of the long generation, its prompts' time included."""
-    return batch["output_tokens_per_s"]
-
-
-def stage_columns(name: str, batch: dict, report: dict, config: dict, gpu: dict | None) -> str:
-    """CPU stage, GPU stage, glue, rate over DRAM, GPU stage over its share of ``gpu``."""
-    cpu_first = name == "hybrid"
-    cpu, other = batch["stages"] if cpu_first else reversed(batch["stages"])
-    cpu_s, other_s = (stage["seconds"] + stage["head_seconds"] for stage in (cpu, other))
-    read = report["cpu_layers"] * layer_bytes(config)
-    if not cpu_first:
-        read += head_bytes(config)
-    share = "-"
-    if gpu is not None:
-        whole = gpu["stages"][0]
-        part = whole["seconds"] * (1 - report["cpu_layers"] / report["layers"])
-        share = f"{other_s / (part + (whole['head_seconds'] if cpu_first else 0)):.2f}"
-    return (
-        f" {milliseconds(cpu_s)} {milliseconds(other_s)} "
-        f"{milliseconds(batch['step_s'] - cpu_s - other_s)} "
-        f"{read / cpu_s / report['dram_read_bytes_per_s']:9.2f} {share:>9}"
-    )
-
-
-def milliseconds(seconds: float) -> str:
-    return f"{seconds * 1e3:6.1f}ms"
 
 
 if __name__ == "__main__":

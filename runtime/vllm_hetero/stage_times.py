@@ -25,6 +25,8 @@ class StageTime:
 
     tokens: int
     """Rows that went through the layers, padding included."""
+    begun_s: float
+    """``time.perf_counter()`` of this rank's host when it began with the layers."""
     seconds: float
     """Of the rank's layers."""
     head_seconds: float
@@ -41,10 +43,11 @@ class StageTimes:
 
         @wraps(forward)
         def timed(*args: Any, **kwargs: Any) -> Any:
+            begun_s = time.perf_counter()
             layers = self._span()
             output = forward(*args, **kwargs)
             layers.end()
-            self._steps.append(_Step(kwargs["positions"].shape[-1], layers))
+            self._steps.append(_Step(kwargs["positions"].shape[-1], begun_s, layers))
             return output
 
         model_runner._model_forward = timed  # type: ignore[method-assign]
@@ -77,12 +80,13 @@ class StageTimes:
 @dataclass
 class _Step:
     tokens: int
+    begun_s: float
     layers: "_Span"
     head: list["_Span"] = field(default_factory=list)
 
     def time(self) -> StageTime:
         head_s = sum(span.seconds() for span in self.head)
-        return StageTime(self.tokens, self.layers.seconds(), head_s)
+        return StageTime(self.tokens, self.begun_s, self.layers.seconds(), head_s)
 
 
 class _CpuSpan:
