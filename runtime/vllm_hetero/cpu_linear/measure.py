@@ -22,7 +22,7 @@ _MOST_COPIES = 4
 
 _LAST_LEVEL_CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index3/size")
 _USUAL_CACHE_BYTES = 64 * 1024**2
-_MOST_SWEPT_BYTES = 512 * 1024**2
+_MOST_SWEPT_BYTES = 1024**3
 
 Clock = Callable[[], float]
 
@@ -71,7 +71,8 @@ class CacheSweep:
 
     def __init__(self, cache_bytes: int | None = None) -> None:
         cache = last_level_cache_bytes() if cache_bytes is None else cache_bytes
-        swept = min(2 * cache, _MOST_SWEPT_BYTES)
+        # Caches keep part of what they hold when more streams through them: once is not enough.
+        swept = min(4 * cache, _MOST_SWEPT_BYTES)
         self._parts = torch.zeros(swept // 4).chunk(_MOST_COPIES)
         self._next = 0
 
