@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SYNCED := $(VENV)/.synced
 OUT ?= demo-out
+# An engine takes all cores, so its tests run one after the other; the rest do not.
+PARALLEL := --numprocesses auto --dist loadfile
 
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export VLLM_NO_USAGE_STATS := 1
@@ -41,7 +43,7 @@ lint: $(SYNCED)
 	$(BIN)/mypy
 
 test-fast: setup
-	$(BIN)/pytest -m "not engine and not gpu"
+	$(BIN)/pytest $(PARALLEL) -m "not engine and not gpu"
 
 test-engine: setup
 	$(BIN)/pytest -m "engine and not gpu"
@@ -50,7 +52,7 @@ test-gpu: setup
 	$(BIN)/pytest -m gpu tests/gpu
 
 test: lint setup
-	$(BIN)/pytest -m "not engine and not gpu" -q
+	$(BIN)/pytest $(PARALLEL) -m "not engine and not gpu" -q
 	$(BIN)/pytest -m "engine or gpu"
 
 demo: setup
