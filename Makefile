@@ -29,9 +29,10 @@ $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-# --inexact: uv itself lives in this environment and is not in the lock.
+# --inexact: uv itself lives in this environment and is not in the lock. Where Python may not write
+# bytecode, as in many containers, each process would compile all of vLLM again.
 $(SYNCED): pyproject.toml uv.lock $(BIN)/uv
-	$(BIN)/uv sync --locked --inexact --python $(BIN)/python
+	$(BIN)/uv sync --locked --inexact --compile-bytecode --python $(BIN)/python
 	@touch $@
 
 setup: $(SYNCED)
