@@ -125,6 +125,7 @@ def _run(job: dict[str, Any]) -> list[list[Answer]]:
         enforce_eager=True,
         disable_log_stats=True,
         kv_cache_memory_bytes=KV_CACHE_BYTES,
+        **_rounds_alike(job["dtype"]),
         **job["engine"],
     )
     sampling = SamplingParams(
@@ -139,6 +140,20 @@ def _run(job: dict[str, Any]) -> list[list[Answer]]:
     gc.collect()
     cleanup_dist_env_and_memory()
     return rounds
+
+
+def _rounds_alike(dtype: str) -> dict[str, Any]:
+    """In half precision, an unsplit model computes norms and activations as CPU ranks do.
+
+    vLLM's torch code rounds more often; in float32 that is too little to see.
+    """
+    if dtype == "float32" or os.environ.get("VLLM_HETERO_ROLE") != "cpu":
+        return {}
+    from vllm_hetero.patches import cpu_fused_ops
+
+    cpu_fused_ops.apply()
+    norms = [cpu_fused_ops.PROVIDER]
+    return {"ir_op_priority": {"rms_norm": norms, "fused_add_rms_norm": norms}}
 
 
 def _answer(output: Any) -> Answer:
