@@ -16,7 +16,9 @@ from collections.abc import Callable
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from two_ranks import on_two_ranks, start_together
+from two_ranks import device_of, on_two_ranks, start_together
+
+from vllm_hetero.calibration.pair import synchronize
 
 CASES = {
     "8 KB (1 x 4096 bf16)": (1, 300),
@@ -35,9 +37,7 @@ def main() -> None:
 
 
 def run(rank: int, port: int, threads: int, results: "mp.Queue") -> None:
-    on_gpu = rank == 0 and torch.cuda.is_available()
-    device = torch.device("cuda:0" if on_gpu else "cpu")
-    torch.set_num_threads(1 if on_gpu else threads)
+    device = device_of(rank, threads)
     dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     bridge = make_bridge(rank, device)
     kinds: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -55,8 +55,7 @@ def run(rank: int, port: int, threads: int, results: "mp.Queue") -> None:
                 start_together(rank)
                 started = time.perf_counter()
                 total = all_reduce(part)
-                if on_gpu:
-                    torch.cuda.synchronize()
+                synchronize(device)
                 if i >= WARM_UP:
                     times[kind].append(time.perf_counter() - started)
                 assert total[0, 0] == 2

@@ -13,8 +13,10 @@ import time
 
 import torch
 import torch.multiprocessing as mp
-from hops import HIDDEN, shm_pair
-from two_ranks import on_two_ranks
+from two_ranks import device_of, on_two_ranks
+
+from vllm_hetero.calibration.pair import Pair, message_bytes, synchronize
+from vllm_hetero.calibration.shapes import HIDDEN
 
 ROWS = (1, 64)
 IDLE_S = (0.2e-3, 1e-3, 30e-3)
@@ -32,18 +34,11 @@ def main() -> None:
 
 
 def run(rank: int, port: int, threads: int, results: "mp.Queue") -> None:
-    from vllm.distributed import parallel_state
+    from vllm_hetero.hops.between_two import join, shm_ends
 
-    on_gpu = rank == 0 and torch.cuda.is_available()
-    device = torch.device("cuda:0" if on_gpu else "cpu")
-    torch.set_num_threads(1 if on_gpu else threads)
-    parallel_state.init_distributed_environment(
-        2, rank, f"tcp://127.0.0.1:{port}", local_rank=0, backend="gloo"
-    )
-    group = parallel_state.get_world_group()
-    group.device = device
-    group.max_tokens = max(ROWS)
-    pair = shm_pair(group, device)
+    device = device_of(rank, threads)
+    group = join(rank, f"tcp://127.0.0.1:{port}", device, max(ROWS))
+    pair = Pair(*shm_ends(group, message_bytes(max(ROWS)), max(ROWS)), device)
     seen = Seen(pair.receiver.ring)
     cases = []
     for rows in ROWS:
@@ -103,11 +98,6 @@ def second(pair, seen: Seen) -> list[float]:
     moments = [seen.at, time.perf_counter()]
     pair.sender.send(received)
     return [*moments, time.perf_counter()]
-
-
-def synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def together(own: list[list[float]], other: list[list[float]]) -> list[float]:

@@ -14,11 +14,11 @@ import time
 
 import torch
 import torch.multiprocessing as mp
-from two_ranks import on_two_ranks, start_together
+from two_ranks import device_of, on_two_ranks, start_together
 
-from vllm_hetero.calibration.pair import Pair
+from vllm_hetero.calibration.pair import Pair, message_bytes
+from vllm_hetero.calibration.shapes import HIDDEN
 
-HIDDEN = 4096
 CASES = {
     "64 x 4096 bf16": (64, 300),
     "1 x 4096 bf16": (1, 300),
@@ -39,18 +39,16 @@ def main() -> None:
 
 
 def run(rank: int, port: int, threads: int, results: "mp.Queue") -> None:
-    from vllm.distributed import parallel_state
+    from vllm_hetero.hops.between_two import gloo_ends, join, shm_ends
 
-    on_gpu = rank == 0 and torch.cuda.is_available()
-    device = torch.device("cuda:0" if on_gpu else "cpu")
-    torch.set_num_threads(1 if on_gpu else threads)
-    parallel_state.init_distributed_environment(
-        2, rank, f"tcp://127.0.0.1:{port}", local_rank=0, backend="gloo"
-    )
-    group = parallel_state.get_world_group()
-    group.device = device
-    group.max_tokens = max(rows for rows, _ in CASES.values())
-    kinds = {"shm": shm_pair(group, device), "gloo": gloo_pair(group, device)}
+    device = device_of(rank, threads)
+    on_gpu = device.type == "cuda"
+    most = max(rows for rows, _ in CASES.values())
+    group = join(rank, f"tcp://127.0.0.1:{port}", device, most)
+    kinds = {
+        "shm": Pair(*shm_ends(group, message_bytes(most), most), device),
+        "gloo": Pair(*gloo_ends(group), device),
+    }
     table = []
     for name, (rows, rounds) in CASES.items():
         message = {"hidden_states": torch.ones(rows, HIDDEN, dtype=torch.bfloat16, device=device)}
@@ -88,36 +86,6 @@ def pinned_copy_s(tensor: torch.Tensor) -> float:
         torch.cuda.synchronize()
         times.append(time.perf_counter() - started)
     return statistics.median(times) / 2
-
-
-def shm_pair(group: object, device: torch.device) -> Pair:
-    from vllm_hetero.hops.segment import attach
-    from vllm_hetero.hops.shm import ShmReceiver, ShmSender, create_segment
-
-    rows = max(rows for rows, _ in CASES.values())
-    # A CPU rank sees no GPU itself.
-    gpu = group.broadcast_object(device.type == "cuda", src=0)
-    ends: dict[str, object] = {}
-    # The CPU rank (1) makes both segments, as in an engine.
-    for direction in ("to_cpu", "to_gpu"):
-        if group.rank == 1:
-            name, mapping = create_segment(rows * HIDDEN * 2, to_gpu=gpu and direction == "to_gpu")
-            group.send_object(name, dst=0)
-        else:
-            mapping = attach(group.recv_object(src=1))
-        sends = (direction == "to_cpu") == (group.rank == 0)
-        if sends:
-            ends["sender"] = ShmSender(mapping, device, to_gpu=group.rank == 1 and gpu)
-        else:
-            ends["receiver"] = ShmReceiver(mapping, device, rows)
-    return Pair(ends["sender"], ends["receiver"], device)
-
-
-def gloo_pair(group: object, device: torch.device) -> Pair:
-    from vllm_hetero.hops.gloo import GlooReceiver, GlooSender
-
-    peer = 1 - group.rank
-    return Pair(GlooSender(group, peer), GlooReceiver(group, peer), device)
 
 
 if __name__ == "__main__":

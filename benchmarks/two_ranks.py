@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 import torch.multiprocessing as mp
 
 TIMEOUT_S = 300
@@ -41,6 +42,13 @@ def on_two_ranks(run: Run, description: str) -> Any:
     for rank in ranks:
         rank.join(30)
     return table
+
+
+def device_of(rank: int, threads: int) -> torch.device:
+    """Rank 0's GPU, if there is one, else the CPU, with as many threads as the rank may have."""
+    on_gpu = rank == 0 and torch.cuda.is_available()
+    torch.set_num_threads(1 if on_gpu else threads)
+    return torch.device("cuda:0" if on_gpu else "cpu")
 
 
 def start_together(rank: int) -> None:

@@ -28,19 +28,19 @@ ROWS, HIDDEN = 64, 1024
 """Of the message: 128 KiB of bfloat16."""
 _WARM_UPS, _ROUNDS = 3, 20
 _PINNED_BYTES = 16 << 20
-_CPU_RANK = 1
 
 
 def main() -> None:
     rank, init_method = int(sys.argv[1]), sys.argv[2]
     _doing("importing torch and vLLM")
     import torch
-    from vllm.distributed import parallel_state
     from vllm.platforms import current_platform
+
+    from vllm_hetero.hops.between_two import CPU_RANK, gloo_ends, join, shm_ends
 
     _doing("finding the platform of the rank")
     found: dict[str, Any] = {"platform": type(current_platform).__name__}
-    on_gpu = rank != _CPU_RANK and torch.cuda.is_available()
+    on_gpu = rank != CPU_RANK and torch.cuda.is_available()
     device = torch.device("cuda:0" if on_gpu else "cpu")
     found["device"] = torch.cuda.get_device_name(0) if on_gpu else "cpu"
     if on_gpu:
@@ -49,14 +49,12 @@ def main() -> None:
         found["kernels"] = _load_kernels()
     torch.set_num_threads(1)
     _doing("opening a Gloo group with the other rank")
-    parallel_state.init_distributed_environment(2, rank, init_method, local_rank=0, backend="gloo")
-    group = parallel_state.get_world_group()
-    group.device = device
-    group.max_tokens = ROWS
+    group = join(rank, init_method, device, max_tokens=ROWS)
     _doing("sending over Gloo")
-    found["gloo_s"] = _round_trip_s(rank, device, *_gloo_ends(group))
+    found["gloo_s"] = _round_trip_s(rank, device, *gloo_ends(group))
     _doing("sending through shared memory")
-    found["shm_s"] = _round_trip_s(rank, device, *_shm_ends(group, device, on_gpu))
+    ends = shm_ends(group, ROWS * HIDDEN * torch.bfloat16.itemsize, max_tokens=ROWS)
+    found["shm_s"] = _round_trip_s(rank, device, *ends)
     group.barrier()
     _say({"found": found})
 
@@ -100,31 +98,6 @@ def _can_pin(device: "torch.device") -> bool:
     return pinned
 
 
-def _gloo_ends(group: Any) -> "tuple[Sender, Receiver]":
-    from vllm_hetero.hops.gloo import GlooReceiver, GlooSender
-
-    peer = 1 - group.rank
-    return GlooSender(group, peer), GlooReceiver(group, peer)
-
-
-def _shm_ends(group: Any, device: "torch.device", on_gpu: bool) -> "tuple[Sender, Receiver]":
-    """Rank 1 makes both segments, as the CPU rank does in an engine."""
-    from vllm_hetero.hops.segment import attach
-    from vllm_hetero.hops.shm import ShmReceiver, ShmSender, create_segment
-
-    if group.rank == _CPU_RANK:
-        # A CPU rank sees no GPU itself.
-        to_gpu = group.recv_object(src=0)
-        message_bytes = ROWS * HIDDEN * 2
-        made = [create_segment(message_bytes), create_segment(message_bytes, to_gpu)]
-        group.send_object([name for name, _ in made], dst=0)
-        (_, incoming), (_, outgoing) = made
-        return ShmSender(outgoing, device, to_gpu), ShmReceiver(incoming, device, ROWS)
-    group.send_object(on_gpu, dst=_CPU_RANK)
-    outgoing, incoming = (attach(name) for name in group.recv_object(src=_CPU_RANK))
-    return ShmSender(outgoing, device), ShmReceiver(incoming, device, ROWS)
-
-
 def _round_trip_s(
     rank: int, device: "torch.device", sender: "Sender", receiver: "Receiver"
 ) -> float:
@@ -135,16 +108,18 @@ def _round_trip_s(
     """
     import torch
 
+    from vllm_hetero.hops.between_two import CPU_RANK
+
     message = torch.arange(ROWS * HIDDEN, device=device).reshape(ROWS, HIDDEN).to(torch.bfloat16)
     times = []
     for _ in range(_WARM_UPS + _ROUNDS):
         started = time.perf_counter()
-        if rank != _CPU_RANK:
+        if rank != CPU_RANK:
             _send(sender, message)
         received = receiver.recv()["hidden_states"][:ROWS]
         if not torch.equal(received, message):
             raise RuntimeError("the message arrived with other contents than were sent")
-        if rank == _CPU_RANK:
+        if rank == CPU_RANK:
             _send(sender, received)
         times.append(time.perf_counter() - started)
     return statistics.median(times[_WARM_UPS:])
