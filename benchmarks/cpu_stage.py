@@ -18,9 +18,10 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from full_batches import PROMPT_TOKENS, engine, generate
+
 LLAMA_8B = Path(__file__).parent / "llama_8b"
 TILED = Path(__file__).parent / "tiled_weights"
-PROMPT_TOKENS = 32
 STEPS = 40
 PROFILED_STEPS = 8
 
@@ -44,7 +45,12 @@ def main() -> None:
         "VLLM_USE_V2_MODEL_RUNNER": "0",
         "HF_HUB_OFFLINE": "1",
     }
-    llm = engine(args, max(sequences))
+    llm = engine(
+        args.model,
+        max(sequences),
+        hf_overrides={"num_hidden_layers": args.layers},
+        **profiler(args.profile),
+    )
     read = layer_bytes(json.loads((args.model / "config.json").read_text())) * args.layers
     for count in sequences:
         generate(llm, count, 4)
@@ -62,34 +68,12 @@ def main() -> None:
             profile(llm, count, args.profile)
 
 
-def engine(args: argparse.Namespace, max_sequences: int):
-    from vllm import LLM
-
-    profiler = {}
-    if args.profile:
-        folder = str(args.profile.absolute())
-        profiler = {"profiler_config": {"profiler": "torch", "torch_profiler_dir": folder}}
-    return LLM(
-        str(args.model),
-        skip_tokenizer_init=True,
-        load_format="tiled",
-        dtype="bfloat16",
-        hf_overrides={"num_hidden_layers": args.layers},
-        max_model_len=1024,
-        max_num_seqs=max_sequences,
-        max_num_batched_tokens=max(2048, PROMPT_TOKENS * max_sequences),
-        enable_prefix_caching=False,
-        seed=0,
-        **profiler,
-    )
-
-
-def generate(llm, count: int, tokens: int) -> None:
-    from vllm import SamplingParams
-
-    prompts = [{"prompt_token_ids": [1000 + i] * PROMPT_TOKENS} for i in range(count)]
-    sampling = SamplingParams(temperature=0, max_tokens=tokens, ignore_eos=True, detokenize=False)
-    llm.generate(prompts, sampling, use_tqdm=False)
+def profiler(folder: Path | None) -> dict:
+    """Engine options that let torch's profiler write into ``folder``."""
+    if folder is None:
+        return {}
+    options = {"profiler": "torch", "torch_profiler_dir": str(folder.absolute())}
+    return {"profiler_config": options}
 
 
 def profile(llm, count: int, folder: Path) -> None:

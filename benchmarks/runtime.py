@@ -35,11 +35,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from dram import of_cpu_rank
+from full_batches import engine, generate
 from runtime_table import print_table
 
 LLAMA_8B = Path(__file__).parent / "llama_8b"
 ENGINE_TIMEOUT_S = 280
-PROMPT_TOKENS = 32
 SHORT, LONG = 8, 32
 REPEATS = 2
 CPU_KV_CACHE_BYTES = 4 << 30
@@ -154,47 +154,29 @@ def rank_map(stages: list[tuple[str, int]], cpu_threads: int | None = None) -> d
 
 def measure_engine(args: argparse.Namespace) -> None:
     """In the child: start the engine, time decode steps, write JSON."""
-    from vllm import LLM, SamplingParams
-
     sequences = [int(count) for count in args.sequences.split(",")]
     split = 2 if args.engine.startswith("hybrid") else 1
     started = time.perf_counter()
-    llm = LLM(
-        str(args.model),
-        skip_tokenizer_init=True,
-        load_format="tiled",
-        dtype="bfloat16",
-        max_model_len=1024,
-        max_num_seqs=max(sequences),
-        max_num_batched_tokens=max(2048, PROMPT_TOKENS * max(sequences)),
-        enable_prefix_caching=False,
+    llm = engine(
+        args.model,
+        max(sequences),
         pipeline_parallel_size=split,
         gpu_memory_utilization=0.5,
-        seed=0,
         **(prefetch_options(args) if args.engine == "prefetch" else {}),
     )
     result: dict = {"start_s": time.perf_counter() - started, "batches": {}}
-
-    def generate(count: int, tokens: int) -> float:
-        prompts = [{"prompt_token_ids": [1000 + i] * PROMPT_TOKENS} for i in range(count)]
-        sampling = SamplingParams(
-            temperature=0, max_tokens=tokens, ignore_eos=True, detokenize=False
-        )
-        begun = time.perf_counter()
-        llm.generate(prompts, sampling, use_tqdm=False)
-        return time.perf_counter() - begun
 
     has_stages, is_hybrid = args.engine != "prefetch", args.engine.startswith("hybrid")
     if is_hybrid:
         result["dram_read_bytes_per_s"] = [read_rate(llm)]
     for count in sequences:
-        generate(count, SHORT)
+        generate(llm, count, SHORT)
         steps, rates, parts = [], [], []
         for _ in range(REPEATS):
-            short = generate(count, SHORT)
+            short = generate(llm, count, SHORT)
             if has_stages:
                 llm.collective_rpc("stage_times")
-            long = generate(count, LONG)
+            long = generate(llm, count, LONG)
             if has_stages:
                 parts += full_steps(llm.collective_rpc("stage_times"))
             steps.append((long - short) / (LONG - SHORT))

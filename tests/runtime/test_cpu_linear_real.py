@@ -1,34 +1,15 @@
 """The real linear kernels, on every path of a layer, against float64."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.runtime.real_kernels import results
 from vllm_hetero.kernels.host import cpu_flags
 
 pytestmark = pytest.mark.engine
 
-SCRIPT = Path(__file__).with_name("real_linear.py")
-
-
-def results(build: str, what: str, **env: str) -> dict[str, dict[str, Any]]:
-    """What ``real_linear.py`` found, by case."""
-    result = subprocess.run(
-        [sys.executable, str(SCRIPT), build, what],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-        env={**os.environ, **env},
-    )
-    assert result.returncode == 0, result.stderr[-4000:]
-    lines = [line[7:] for line in result.stdout.splitlines() if line.startswith("RESULT ")]
-    return {found["case"]: found for found in map(json.loads, lines)}
+SCRIPT = "real_linear.py"
 
 
 def check_kernels(found: dict[str, dict[str, Any]], has_packed: bool) -> None:
@@ -54,14 +35,14 @@ def check_kernels(found: dict[str, dict[str, Any]], has_packed: bool) -> None:
 def test_every_kernel_is_right_on_lesser_cpus(build: str, isa: str) -> None:
     if "avx512f" not in cpu_flags():
         pytest.skip("this CPU has no AVX-512")
-    found = results(build, "kernels", ONEDNN_MAX_CPU_ISA=isa)
+    found = results(SCRIPT, build, "kernels", ONEDNN_MAX_CPU_ISA=isa)
     check_kernels(found, build == "own" and "avx512_bf16" in cpu_flags())
 
 
 def test_every_kernel_is_right_and_layers_get_what_the_user_chose() -> None:
     if "avx512_bf16" not in cpu_flags():
         pytest.skip("this CPU has no AVX-512 BF16")
-    found = results("own", "layers")
+    found = results(SCRIPT, "own", "layers")
     layers = {name: found.pop(name) for name in ("auto", "both", "onednn", "packed", "torch")}
     check_kernels(found, has_packed=True)
     assert {name: case for name, case in layers.items() if case["error"] > 1} == {}
