@@ -12,7 +12,12 @@ from vllm_hetero.compute_threads import lock_threads
 from vllm_hetero.failure import ends_the_engine
 from vllm_hetero.kv_specs import alike_on_all_devices
 from vllm_hetero.log import get_logger
-from vllm_hetero.patches import lora_base_rows, memory_nodes, sliding_window_blocks
+from vllm_hetero.patches import (
+    cpu_discarded_draws,
+    lora_base_rows,
+    memory_nodes,
+    sliding_window_blocks,
+)
 from vllm_hetero.rank_config import adapt_to_rank
 from vllm_hetero.rank_table import Held
 from vllm_hetero.stage_times import StageTimes
@@ -45,6 +50,7 @@ class HeterogeneousWorker(DeviceWorker):
         sliding_window_blocks.apply()
         if self.rank_entry.is_cpu:
             memory_nodes.apply()
+            cpu_discarded_draws.apply()
             if vllm_config.lora_config is not None:
                 lora_base_rows.apply()
         # vLLM takes a GPU worker's CUDA index from its local rank, which counts CPU ranks.

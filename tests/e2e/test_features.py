@@ -25,6 +25,8 @@ pytestmark = pytest.mark.engine
 OPTIONS = (
     "--split 3,5 --cpu-ranks 2 --dtype float32 --max-model-len 512 --concurrency 8 "
     "--input-len 128 --output-len 32 -- --enable-prompt-tokens-details "
+    # Longer prompts take several steps.
+    "--max-num-batched-tokens 256 "
     # Whitespace without end is JSON, too.
     "--structured-outputs-config.backend xgrammar "
     "--structured-outputs-config.disable_any_whitespace true "
@@ -151,6 +153,21 @@ def test_several_choices_are_drawn_apart_and_repeat_with_their_seed(
     assert len({tuple(tokens) for tokens in first}) == 4
     assert drawn(seed=1) == first
     assert drawn(seed=2) != first
+
+
+def test_a_seed_draws_the_same_after_a_prompt_in_one_step_or_several(
+    complete: Callable[..., Any], prompts: list[list[int]]
+) -> None:
+    prompt = next(p for p in prompts if len(p) > 2 * BLOCK + 20)[20 : 2 * BLOCK + 40]
+    in_chunks, from_cache = (complete(prompt, temperature=2, seed=7) for _ in range(2))
+    assert in_chunks.usage.prompt_tokens_details.cached_tokens == 0
+    assert from_cache.usage.prompt_tokens_details.cached_tokens == 2 * BLOCK
+    assert from_cache.choices[0].token_ids == in_chunks.choices[0].token_ids
+
+
+def test_without_a_seed_each_draw_is_its_own(complete: Callable[..., Any]) -> None:
+    drawn = {tuple(complete(NONSENSE[1], temperature=2).choices[0].token_ids) for _ in range(3)}
+    assert len(drawn) == 3
 
 
 def test_log_probabilities_are_those_of_transformers(

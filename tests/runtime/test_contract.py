@@ -42,7 +42,10 @@ FUNCTIONS = {
     "v1/executor/abstract.py": {
         "Executor.initialize_from_config": ["self", "kv_cache_configs"],
     },
-    "v1/worker/gpu_model_runner.py": {"GPUModelRunner.capture_model": ["self"]},
+    "v1/worker/gpu_model_runner.py": {
+        "GPUModelRunner.capture_model": ["self"],
+        "GPUModelRunner.sample_tokens": ["self", "grammar_output"],
+    },
     "v1/worker/gpu/model_runner.py": {"GPUModelRunner.capture_model": ["self"]},
     "utils/ompmultiprocessing.py": {
         "OMPProcessManager.configure_omp_envs": ["self", "rank", "local_rank"],
@@ -194,7 +197,11 @@ MENTIONS = {
         "def sync_and_gather_intermediate_tensors",
         "self.model_memory_usage = m.consumed_memory",
         "self.kv_cache_config = kv_cache_config",
+        # Rows whose token is thrown away, and what vLLM then does to their generators.
+        "self.discard_request_mask.np[:num_reqs]",
+        "gen.set_offset(gen.get_offset() - 4)",
     ],
+    "v1/worker/gpu_input_batch.py": ["generators=self.generators"],
     "v1/worker/gpu/model_runner.py": [
         "self.model_memory_usage = m.consumed_memory",
         "self.kv_cache_config = kv_cache_config",
