@@ -96,8 +96,9 @@ def become_a_cpu_rank(threads: int | None) -> None:
     from vllm_hetero.rank_map import Rank
     from vllm_hetero.topology import usable_cores
 
-    node, cores = min(usable_cores().items())
-    cpus = tuple(compute_cores(cores) if threads is None else cores[:threads])
+    cores_of = usable_cores()
+    node, cores = min(cores_of.items())
+    cpus = tuple(compute_cores(cores_of, 0)[node] if threads is None else cores[:threads])
     if threads is not None and len(cpus) < threads:
         raise SystemExit(f"--threads is {threads}, but NUMA node {node} has {len(cpus)} cores.")
     variables = cpu_rank_variables(Rank(0, "cpu", cpus=cpus, numa_node=node))

@@ -231,7 +231,7 @@ class Calibration:
             if not figures:
                 continue
             if isinstance(rank.device, NumaNode):
-                threads = len(thread_cores(rank.device, machine))
+                threads = len(thread_cores(rank.device, machine, len(machine.gpus)))
                 nodes.append(NodeProfile(numa_node=rank.device.id, threads=threads, **figures))
             elif isinstance(rank.device, Gpu):
                 gpus.append(GpuProfile(index=rank.device.index, **figures))

@@ -92,7 +92,7 @@ def ranks_of(machine: Machine) -> Ranks:
 
 
 def _rank(number: int, node: NumaNode, machine: Machine) -> Rank:
-    cpus = tuple(min(core.cpus) for core in thread_cores(node, machine))
+    cpus = tuple(min(core.cpus) for core in thread_cores(node, machine, len(machine.gpus)))
     return Rank(number, "cpu", cpus=cpus, numa_node=node.id)
 
 

@@ -18,10 +18,9 @@ Kind = Literal["cuda", "cpu"]
 # own process (about 1 GiB of resident memory each; vLLM's CPU guide asks to leave some).
 CPU_RESERVE_BYTES = 2 * GIB
 
-# One core per NUMA node stays with the engine and the API server: a rank on every core
-# waits for the one that they interrupt (vLLM issue 25818). A node of one or two cores
-# has none to spare.
-_MIN_CORES_TO_LEAVE_ONE = 3
+# The engine and the GPU ranks poll, and a compute thread on a core with one of them is waited for
+# by all others (vLLM issue 25818). They get this part of a node's cores at most.
+_SHARE_OF_OTHERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +81,17 @@ def gpu_device(gpu: Gpu, request: PlanRequest, dtype: Dtype) -> Device:
     )
 
 
-def cpu_devices(machine: Machine, ranks: int | None, dtype: Dtype) -> tuple[Device, ...]:
+def cpu_devices(
+    machine: Machine, ranks: int | None, dtype: Dtype, gpus: int = 0
+) -> tuple[Device, ...]:
     """CPU ranks, in NUMA order: ``ranks`` of them, or one per node with cores.
 
     Ranks that outnumber the nodes share nodes evenly; a node's cores, memory and rates
     are divided among its ranks. Ranks that outnumber the cores take turns on them, which
     stages of a pipeline do anyway.
+
+    Args:
+        gpus: How many GPUs may be used beside them, whose ranks need cores, too.
 
     Raises:
         UsageError: a rate is missing.
@@ -95,7 +99,7 @@ def cpu_devices(machine: Machine, ranks: int | None, dtype: Dtype) -> tuple[Devi
     nodes = _nodes_near_gpus_first(machine)
     if ranks == 0 or not nodes:
         return ()
-    threads = {node.id: thread_cores(node, machine) for node in nodes}
+    threads = {node.id: thread_cores(node, machine, gpus) for node in nodes}
     wanted = len(nodes) if ranks is None else ranks
     shares = {
         node.id: wanted // len(nodes) + (i < wanted % len(nodes)) for i, node in enumerate(nodes)
@@ -114,8 +118,8 @@ def streamable_bytes(machine: Machine) -> int:
 
 
 def usable_cores(machine: Machine) -> int:
-    """Cores that CPU ranks may have in all: the most ranks that there can be."""
-    return sum(len(thread_cores(node, machine)) for node in machine.numa_nodes if node.cores)
+    """Cores that CPU ranks without GPUs may have in all: the most ranks that there can be."""
+    return sum(len(thread_cores(node, machine, 0)) for node in machine.numa_nodes if node.cores)
 
 
 def _cpu_device(node: NumaNode, cores: list[Core], ranks: int, dtype: Dtype) -> Device:
@@ -140,12 +144,18 @@ def _cpu_device(node: NumaNode, cores: list[Core], ranks: int, dtype: Dtype) -> 
     )
 
 
-def thread_cores(node: NumaNode, machine: Machine) -> list[Core]:
-    """The node's cores that compute threads may take, within the cgroup's CPU quota."""
+def thread_cores(node: NumaNode, machine: Machine, gpus: int) -> list[Core]:
+    """The node's cores that compute threads may take, within the cgroup's CPU quota.
+
+    The runtime counts alike (``compute_cores`` in ``vllm_hetero/default_map.py``, which says why).
+
+    Args:
+        gpus: GPU ranks that may run beside them.
+    """
     cores = sorted((core for core in node.cores if core.cpus), key=lambda core: min(core.cpus))
-    if len(cores) >= _MIN_CORES_TO_LEAVE_ONE:
-        # The first core is also where most interrupts land.
-        cores = cores[1:]
+    nodes = sum(1 for other in machine.numa_nodes if other.cores)
+    others = -(-(1 + gpus) // max(1, nodes))
+    cores = cores[min(others, len(cores) // _SHARE_OF_OTHERS) :]
     quota = machine.cpu.cpu_quota
     if quota is not None:
         everywhere = sum(len(other.cores) for other in machine.numa_nodes)

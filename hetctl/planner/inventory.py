@@ -76,7 +76,7 @@ def take_inventory(machine: Machine, spec: ModelSpec, request: PlanRequest) -> I
     if refusal is not None:
         _refuse_cpu_ranks(spec, refusal, request, gpus)
         wants_cpu = False
-    cpus = cpu_devices(machine, request.cpu_ranks, spec.dtype) if wants_cpu else ()
+    cpus = cpu_devices(machine, request.cpu_ranks, spec.dtype, len(gpus)) if wants_cpu else ()
     if request.devices is None:
         orders = pipeline_orders(tuple(gpus.values()), cpus)
     else:

@@ -5,6 +5,7 @@ from functools import cache
 
 from vllm_hetero import env
 from vllm_hetero.cpu_assignment import check_cpus, with_cpus
+from vllm_hetero.cpu_quota import cpu_quota
 from vllm_hetero.default_map import default_rank_map
 from vllm_hetero.log import get_logger
 from vllm_hetero.rank_map import RankMap, RankMapError
@@ -27,7 +28,7 @@ def rank_map(world_size: int) -> RankMap:
     """
     given = os.environ.get(env.RANK_MAP)
     if not given:
-        return default_rank_map(world_size, env.visible_gpus(), usable_cores())
+        return default_rank_map(world_size, env.visible_gpus(), usable_cores(), cpu_quota())
     found = RankMap.from_env(given)
     if len(found.ranks) != world_size:
         raise RankMapError(
@@ -38,4 +39,4 @@ def rank_map(world_size: int) -> RankMap:
         return found
     for warning in check_cpus(found, node_cpus(), os.sched_getaffinity(0)):
         logger.warning("%s", warning)
-    return with_cpus(found, usable_cores())
+    return with_cpus(found, usable_cores(), cpu_quota())

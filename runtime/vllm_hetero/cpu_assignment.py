@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from vllm_hetero.default_map import compute_cores, share
-from vllm_hetero.rank_map import RankMap, RankMapError
+from vllm_hetero.rank_map import Rank, RankMap, RankMapError
 from vllm_hetero.rank_table import cpu_ranges
 
 Nodes = dict[int, list[int]]
@@ -50,7 +50,7 @@ def check_cpus(ranks: RankMap, nodes: Nodes, allowed: set[int]) -> list[str]:
     return warnings
 
 
-def with_cpus(ranks: RankMap, cores: Nodes) -> RankMap:
+def with_cpus(ranks: RankMap, cores: Nodes, quota: float | None = None) -> RankMap:
     """``ranks``, where each CPU rank that names a node and no CPUs has cores of that node.
 
     Cores that other ranks name are left to them while any others remain.
@@ -58,7 +58,9 @@ def with_cpus(ranks: RankMap, cores: Nodes) -> RankMap:
     Args:
         ranks: The map.
         cores: One CPU per usable core, by node.
+        quota: CPUs' worth of time that this process may take; None without a limit.
     """
+    computing = compute_cores(cores, len(ranks.gpu_ranks), quota)
     named = {cpu for rank in ranks.ranks for cpu in rank.cpus}
     waiting: dict[int, list[int]] = {}
     for rank in ranks.ranks:
@@ -67,13 +69,25 @@ def with_cpus(ranks: RankMap, cores: Nodes) -> RankMap:
     given: dict[int, tuple[int, ...]] = {}
     for node, sharers in waiting.items():
         free = [cpu for cpu in cores[node] if cpu not in named]
-        usable = free or cores[node]
         # Cores are left to the engine once: not if the ranks that name theirs left some.
-        if usable == cores[node]:
-            usable = compute_cores(usable, -(-(1 + len(ranks.gpu_ranks)) // len(cores)))
+        usable = computing[node] if free in ([], cores[node]) else free
         for index, rank_number in enumerate(sharers):
             given[rank_number] = tuple(share(usable, len(sharers), index))
     return RankMap(tuple(replace(r, cpus=given.get(r.rank, r.cpus)) for r in ranks.ranks))
+
+
+def memory_nodes(rank: Rank, cores: Nodes, nodes: Nodes) -> tuple[int, ...]:
+    """The nodes that a CPU rank's memory comes from.
+
+    Args:
+        rank: Its place in the map.
+        cores: One CPU per usable core, by node.
+        nodes: All CPUs of the machine, by node.
+    """
+    if rank.numa_node is not None:
+        return (rank.numa_node,)
+    computing = set(rank.cpus) or {cpu for there in cores.values() for cpu in there}
+    return tuple(node for node in sorted(nodes) if computing & set(nodes[node]))
 
 
 def other_cpus(ranks: RankMap, cores: list[tuple[int, ...]], allowed: set[int]) -> set[int]:

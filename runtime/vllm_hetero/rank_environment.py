@@ -10,10 +10,10 @@ from contextlib import contextmanager
 
 from vllm_hetero import env
 from vllm_hetero.affinity import children_bound_to
-from vllm_hetero.cpu_assignment import other_cpus
+from vllm_hetero.cpu_assignment import memory_nodes, other_cpus
 from vllm_hetero.preload import preload_libraries
 from vllm_hetero.rank_map import Rank, RankMap
-from vllm_hetero.topology import physical_cores, usable_cores
+from vllm_hetero.topology import node_cpus, physical_cores, usable_cores
 
 
 class RankEnvironment:
@@ -74,10 +74,9 @@ def cpu_rank_variables(rank: Rank) -> dict[str, str | None]:
         "TORCHDYNAMO_DISABLE": None if env.compile_cpu_ranks() else "1",
         "LD_PRELOAD": libraries or None,
         "OMP_NUM_THREADS": str(len(rank.cpus) or _unpinned_threads(rank.numa_node)),
+        # Of these, vLLM's CPU worker binds its memory to one, and our worker then to all.
+        "CPU_VISIBLE_MEMORY_NODES": ",".join(map(str, own_memory_nodes(rank))),
     }
-    if rank.numa_node is not None:
-        # Where vLLM's CPU worker binds its memory.
-        variables["CPU_VISIBLE_MEMORY_NODES"] = str(rank.numa_node)
     if rank.cpus:
         # A user's own OpenMP settings would win over ours and put all ranks on the same cores.
         variables |= dict.fromkeys(_PINNING) | _affinity(rank.cpus, libraries)
@@ -85,6 +84,11 @@ def cpu_rank_variables(rank: Rank) -> dict[str, str | None]:
 
 
 _PINNING = ("OMP_PLACES", "OMP_PROC_BIND", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
+
+
+def own_memory_nodes(rank: Rank) -> tuple[int, ...]:
+    """The nodes that the memory of a CPU rank comes from on this machine."""
+    return memory_nodes(rank, usable_cores(), node_cpus())
 
 
 def _unpinned_threads(numa_node: int | None) -> int:

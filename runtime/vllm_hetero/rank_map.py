@@ -29,7 +29,8 @@ class Rank:
         cpus: Logical CPUs that the compute threads are pinned to, one thread each; empty is
             the cores of ``numa_node``, or unpinned threads without one. CPU ranks only; ranks
             that take turns, as pipeline stages with one batch do, may share CPUs.
-        numa_node: Node that the memory is bound to; None does not bind. CPU ranks only.
+        numa_node: Node that the memory is bound to; None takes it from the nodes of ``cpus`` in
+            turn, or of all usable cores where there are none. CPU ranks only.
         kv_cache_bytes: KV-cache budget of this rank, or None for vLLM's own rule on a GPU
             rank and a default on a CPU rank.
     """

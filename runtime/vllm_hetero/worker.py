@@ -8,7 +8,7 @@ from vllm.distributed.parallel_state import get_tp_group
 from vllm_hetero import env
 from vllm_hetero.active_map import rank_map
 from vllm_hetero.collectives.tensor_parallel import agree_on_tokens, rehearsal
-from vllm_hetero.compute_threads import lock_threads
+from vllm_hetero.compute_threads import settle
 from vllm_hetero.failure import ends_the_engine
 from vllm_hetero.kv_specs import alike_on_all_devices
 from vllm_hetero.log import get_logger
@@ -19,6 +19,7 @@ from vllm_hetero.patches import (
     sliding_window_blocks,
 )
 from vllm_hetero.rank_config import adapt_to_rank
+from vllm_hetero.rank_environment import own_memory_nodes
 from vllm_hetero.rank_table import Held
 from vllm_hetero.stage_times import StageTimes
 from vllm_hetero.weight_memory import WeightMemory
@@ -70,7 +71,7 @@ class HeterogeneousWorker(DeviceWorker):
     @ends_the_engine
     def init_device(self) -> None:
         if self.rank_entry.is_cpu:
-            lock_threads(self.rank_entry)
+            settle(self.rank_entry, own_memory_nodes(self.rank_entry))
         super().init_device()
 
     @ends_the_engine
@@ -113,11 +114,12 @@ class HeterogeneousWorker(DeviceWorker):
             return nullcontext()
         from vllm_hetero.cpu_linear.load import choosing_linear_kernels
 
-        node = self.rank_entry.numa_node
+        nodes = own_memory_nodes(self.rank_entry)
         ranks = rank_map(self.vllm_config.parallel_config.world_size).ranks
+        others = [set(own_memory_nodes(rank)) for rank in ranks if rank.is_cpu]
         return choosing_linear_kernels(
-            numa_node=node,
-            node_ranks=sum(rank.is_cpu and rank.numa_node == node for rank in ranks),
+            nodes=nodes,
+            node_ranks=sum(not other.isdisjoint(nodes) for other in others),
             kv_cache_bytes=self.vllm_config.cache_config.kv_cache_memory_bytes,
         )
 

@@ -24,7 +24,7 @@ from hetctl.planner.evidence import (
 )
 from hetctl.workload import Workload
 from tests.evidence.records import record
-from tests.planner.machines import machine, model
+from tests.planner.machines import machine, model, node
 
 SESSIONS = st.sampled_from("abcd")
 NEAR_1 = st.floats(0.97, 1.03)
@@ -185,7 +185,7 @@ def test_the_digest_follows_the_rates_and_nothing_else() -> None:
 
 # Plans. A GPU of 12 GiB cannot hold the 8B model: a pipeline and prefetching compete.
 
-MACHINE = machine()
+MACHINE = machine(nodes=[node(cores=32)])
 LOAD = Workload(concurrency=8, max_model_len=1024)
 ASKED = PlanRequest(gpu_memory_bytes=12 << 30)
 

@@ -71,6 +71,8 @@ numa.numa_parse_nodestring.restype = ctypes.c_void_p
 numa.numa_set_membind(ctypes.c_void_p(numa.numa_parse_nodestring(b"0")))
 """
 
+INTERLEAVE = BIND.replace("numa_set_membind", "numa_set_interleave_mask")
+
 
 def run(code: str) -> str:
     result = subprocess.run(
@@ -87,6 +89,10 @@ def test_children_and_threads_are_bound_and_the_starter_is_as_before() -> None:
 def test_the_log_says_where_a_rank_computes_and_where_its_memory_is() -> None:
     said = run(BIND + DESCRIBE)
     assert said == "2 compute threads on CPUs 0-1 for NUMA node 0; memory bound to NUMA node 0"
+
+
+def test_the_log_says_that_memory_comes_from_several_nodes_in_turn() -> None:
+    assert run(INTERLEAVE + DESCRIBE).endswith("memory interleaved over NUMA nodes 0")
 
 
 def test_the_log_says_that_memory_is_not_bound() -> None:

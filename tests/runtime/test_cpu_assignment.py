@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vllm_hetero.cpu_assignment import check_cpus, other_cpus, with_cpus
+from vllm_hetero.cpu_assignment import check_cpus, memory_nodes, other_cpus, with_cpus
 from vllm_hetero.rank_map import Rank, RankMap, RankMapError
 
 TWO_NODES = {0: [0, 1, 2, 3], 1: [4, 5, 6, 7]}
@@ -29,6 +29,11 @@ def test_ranks_that_name_one_node_divide_its_cores() -> None:
     assert [rank.cpus for rank in found.ranks] == [(1, 2), (3, 4)]
 
 
+def test_a_rank_gets_no_more_cores_than_the_quota_pays_for() -> None:
+    found = with_cpus(ranks_of(cpu(0, node=1)), TWO_NODES, quota=4)
+    assert found.ranks[0].cpus == (5, 6)
+
+
 def test_cores_that_a_rank_names_are_left_to_it() -> None:
     found = with_cpus(ranks_of(cpu(0, cpus=(0, 1), node=0), cpu(1, node=0)), TWO_NODES)
     assert [rank.cpus for rank in found.ranks] == [(0, 1), (2, 3)]
@@ -50,6 +55,25 @@ def test_every_rank_with_a_node_gets_cores_of_it(nodes: list[int], asked: list[i
         assert rank.numa_node is not None
         assert rank.cpus
         assert set(rank.cpus) <= set(cores[rank.numa_node])
+
+
+@pytest.mark.parametrize(
+    ("rank", "nodes"),
+    [
+        (cpu(0, cpus=(0, 5), node=1), (1,)),
+        (cpu(0, cpus=(4, 5)), (1,)),
+        (cpu(0, cpus=(3, 4)), (0, 1)),
+        (cpu(0), (0, 1)),
+    ],
+)
+def test_memory_comes_from_the_named_node_or_those_of_the_cpus(
+    rank: Rank, nodes: tuple[int, ...]
+) -> None:
+    assert memory_nodes(rank, {0: [0, 1], 1: [4]}, TWO_NODES) == nodes
+
+
+def test_a_rank_without_cpus_takes_memory_where_cores_may_be_used() -> None:
+    assert memory_nodes(cpu(0), {1: [4]}, TWO_NODES) == (1,)
 
 
 def test_a_node_that_is_not_there_is_refused() -> None:

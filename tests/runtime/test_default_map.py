@@ -26,6 +26,20 @@ def test_gpu_ranks_get_cores_too_of_a_quarter_at_most() -> None:
     assert default_rank_map(9, gpus=8, cores=cores).ranks[8].cpus == tuple(range(4, 16))
 
 
+def test_others_are_spread_over_the_nodes() -> None:
+    ranks = default_rank_map(4, gpus=2, cores=TWO_NODES).ranks
+    assert [len(rank.cpus) for rank in ranks] == [0, 0, 6, 6]
+
+
+def test_no_more_threads_than_the_quota_pays_for() -> None:
+    cores = {0: list(range(16))}
+    assert len(default_rank_map(1, 0, cores, quota=4.5).ranks[0].cpus) == 4
+    assert len(default_rank_map(1, 0, cores, quota=0.3).ranks[0].cpus) == 1
+    assert len(default_rank_map(1, 0, cores, quota=64).ranks[0].cpus) == 15
+    two = default_rank_map(2, 0, TWO_NODES, quota=6).ranks
+    assert [len(rank.cpus) for rank in two] == [3, 3]
+
+
 def test_a_small_node_gives_all_its_cores() -> None:
     (rank,) = default_rank_map(1, gpus=0, cores={0: [4, 5]}).ranks
     assert rank.cpus == (4, 5)

@@ -20,6 +20,14 @@ from vllm.platforms.cpu import CpuPlatform
 vllm.__path__.append(sys.argv[1])
 CpuPlatform.import_kernels()
 assert hasattr(torch.ops._C, "cpu_attention_with_kv_cache")
+
+# A rank over several nodes, of which this machine may have one; after vLLM's worker bound it.
+from vllm_hetero.compute_threads import interleave_memory, memory_binding
+torch.ops._C.init_cpu_memory_env([0])
+assert memory_binding() == "bound to NUMA node 0", memory_binding()
+interleave_memory((0, 0))
+assert memory_binding() == "interleaved over NUMA nodes 0", memory_binding()
+
 loaded = {line.split()[-1] for line in open("/proc/self/maps") if sys.argv[1] in line}
 print(*loaded)
 """

@@ -93,11 +93,13 @@ class Bench:
         import vllm._custom_ops  # noqa: F401  (loads the operators)
 
         if self._rank.is_cpu:
-            from vllm_hetero.compute_threads import lock_threads
+            from vllm_hetero.compute_threads import settle
+            from vllm_hetero.rank_environment import own_memory_nodes
 
-            if self._rank.numa_node is not None:
-                torch.ops._C.init_cpu_memory_env([self._rank.numa_node])
-            lock_threads(self._rank)
+            nodes = own_memory_nodes(self._rank)
+            # As vLLM's CPU worker does in an engine.
+            torch.ops._C.init_cpu_memory_env([nodes[0]])
+            settle(self._rank, nodes)
             if torch.cpu._is_amx_tile_supported():
                 # Asks the kernel for the tiles; in an engine, oneDNN has done so before attention.
                 torch.cpu._init_amx()

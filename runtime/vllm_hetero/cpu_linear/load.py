@@ -1,6 +1,6 @@
 """Chooses linear kernels while a CPU rank loads its model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from vllm.utils.cpu_resource_utils import get_memory_node_info
@@ -15,16 +15,16 @@ logger = get_logger(__name__)
 
 @contextmanager
 def choosing_linear_kernels(
-    numa_node: int | None, node_ranks: int, kv_cache_bytes: int
+    nodes: Sequence[int], node_ranks: int, kv_cache_bytes: int
 ) -> Iterator[None]:
     """Equip the linear layers of the model that is loaded meanwhile; log the outcome.
 
-    Second copies may take half of what the rank's share of the node's free memory leaves
+    Second copies may take half of what the rank's share of its nodes' free memory leaves
     when all weights are loaded and the KV cache is counted.
 
     Args:
-        numa_node: Node that the rank's memory is bound to; None is node 0.
-        node_ranks: CPU ranks that share the node, this one included.
+        nodes: NUMA nodes that the rank's memory comes from.
+        node_ranks: CPU ranks that have a part in them, this one included.
         kv_cache_bytes: What the KV cache will take after loading.
 
     Raises:
@@ -32,7 +32,7 @@ def choosing_linear_kernels(
     """
 
     def copy_limit() -> int:
-        available = get_memory_node_info(numa_node or 0).available_memory
+        available = sum(get_memory_node_info(node).available_memory for node in nodes)
         return max(0, (available // node_ranks - kv_cache_bytes) // 2)
 
     policy = LinearPolicy(mode_from_env(), copy_limit)
