@@ -11,6 +11,9 @@ The limits of different numbers of batches in flight are comparable: all take ``
 number with the largest limit gets a long prompt done first.
 """
 
+from collections.abc import Sequence
+
+# A step is bound by reading weights up to about this many rows: fewer take as long.
 SMALLEST_CHUNK = 16
 # Until anything is measured. At 8 ms a token, slower than any CPU stage seen, this is half a
 # second; the first prompt of a server runs before anything decodes and is measured.
@@ -22,12 +25,34 @@ LEAST_SHARE = 0.25
 MORE_DECODES = 1.25
 # Decodes may take a part of a batch's room.
 FULL = 0.9
+# By how much a batch may exceed its limit to take the rest of a prompt: where the limit is short
+# because each token takes long, so does the rest.
+EXCESS = 0.125
 # Cycles at the limit that a limit needs to converge, and after how many of the others it is
 # taken as out of date.
 TRIAL_CYCLES = 3
 RETRY_CYCLES = 256
 # A switch drains or refills the pipeline, so it must gain more than noise.
 GAIN = 1.05
+
+
+def within_limit(prompts: Sequence[int], limit: int) -> int:
+    """Tokens of prompts for one batch: ``limit``, or a little more where next to nothing of a
+    prompt would remain, which would cost a step of its own.
+
+    Args:
+        prompts: Tokens left of each, in the order in which they are taken.
+        limit: Tokens.
+    """
+    taken = 0
+    most_more = min(SMALLEST_CHUNK, int(limit * EXCESS))
+    for tokens in prompts:
+        room = limit - taken
+        if tokens - room <= most_more and room > 0:
+            taken += tokens
+        else:
+            return limit
+    return taken
 
 
 class PrefillLimit:

@@ -34,7 +34,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any
 
@@ -46,7 +46,12 @@ from vllm.v1.outputs import ModelRunnerOutput
 from vllm_hetero import env
 from vllm_hetero.log import get_logger
 from vllm_hetero.scheduling.batch_count import BatchCount
-from vllm_hetero.scheduling.prefill_limit import LEAST_SHARE, PrefillLimit
+from vllm_hetero.scheduling.prefill_limit import (
+    LEAST_SHARE,
+    SMALLEST_CHUNK,
+    PrefillLimit,
+    within_limit,
+)
 
 logger = get_logger(__name__)
 
@@ -83,8 +88,9 @@ class _Demand:
     """Tokens of those that are not in flight."""
     prefilling: int = 0
     """Requests with a part of their prompt done."""
-    prompts: int = 0
-    """Prompt tokens to do, counted no further than one batch can hold."""
+    prompts: list[int] = field(default_factory=list)
+    """Tokens left of each prompt in the order in which vLLM takes them, no more of them than
+    one batch can hold."""
 
 
 class HeterogeneousScheduler(Scheduler):
@@ -152,15 +158,17 @@ class HeterogeneousScheduler(Scheduler):
             tokens = request.num_tokens_with_spec - request.num_computed_tokens
             if request.is_prefill_chunk:
                 demand.prefilling += 1
-                demand.prompts += tokens
+                demand.prompts.append(tokens)
             else:
                 demand.decoding += 1
                 demand.ready += max(tokens, 0)
         places = self.max_num_running_reqs - len(self.running)
+        counted = sum(demand.prompts)
         for request in islice(chain(self.waiting, self.skipped_waiting), max(places, 0)):
-            if demand.prompts >= self.max_num_scheduled_tokens:
+            if counted >= self.max_num_scheduled_tokens:
                 break
-            demand.prompts += request.num_tokens - request.num_computed_tokens
+            demand.prompts.append(request.num_tokens - request.num_computed_tokens)
+            counted += demand.prompts[-1]
         return demand
 
     def _limits(self, demand: _Demand) -> tuple[int, int]:
@@ -177,11 +185,17 @@ class HeterogeneousScheduler(Scheduler):
                 self._held_since_s = self.clock()
             return 0, 0
         decodes = min(demand.ready, -(-demand.decoding // count))
-        prompts = min(demand.prompts, self._prompt_limit(count, demand.decoding))
+        surplus = demand.ready - decodes
+        limit = self._prompt_limit(count, demand.decoding)
+        prompts = within_limit(demand.prompts, limit)
+        if surplus and not demand.prefilling and 0 < prompts < SMALLEST_CHUNK + surplus:
+            # vLLM would take all decodes first and leave the prompts a piece that gains nothing.
+            # The next batch, which is asked for at once, has the rest and the prompts.
+            return min(budget, decodes), budget
         # Prompts come before decodes where they were admitted before them; so that
         # they cannot take all of the budget, they share the prompts' part of it.
-        chunk = max(1, prompts // max(1, demand.prefilling)) if prompts else budget
-        return min(budget, decodes + prompts), chunk
+        share = max(SMALLEST_CHUNK, prompts // max(1, demand.prefilling))
+        return min(budget, decodes + prompts), share if prompts else budget
 
     def _choose_count(self, demand: _Demand) -> int:
         """How many batches shall be in flight."""
@@ -189,7 +203,7 @@ class HeterogeneousScheduler(Scheduler):
         blocked = self._blocked and not demand.prefilling
         if not self._prefill_limit or blocked:
             return count
-        if demand.prompts > self._prefill_limit.tokens(count, demand.decoding):
+        if sum(demand.prompts) > self._prefill_limit.tokens(count, demand.decoding):
             return self._prefill_limit.best_count()
         return count
 
@@ -204,7 +218,7 @@ class HeterogeneousScheduler(Scheduler):
         if self._held_since_s is not None:
             left = 1 - (self.clock() - self._held_since_s) / self._prefill_limit.target_s
             tokens = int(tokens * max(left, LEAST_SHARE))
-        return -(-tokens // count)
+        return max(SMALLEST_CHUNK, -(-tokens // count))
 
     @contextmanager
     def _held_to(self, budget: int, chunk: int) -> Iterator[None]:
@@ -227,6 +241,7 @@ class HeterogeneousScheduler(Scheduler):
         batch = _Batch(
             output,
             self.clock(),
+            # One row of a prompt costs what a decode's row costs.
             prefill_tokens=sum(n for n in output.num_scheduled_tokens.values() if n > 1),
             sampling=frozenset(
                 request

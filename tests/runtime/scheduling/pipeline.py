@@ -128,6 +128,7 @@ class Pipeline:
         self.free_at_s = [0.0] * (1 if shared else len(stages))
         self.shared = shared
         self.batches: list[dict[str, int]] = []
+        self.preempted: list[str] = []
         self.steps = 0
         config = vllm_config(model, len(stages), max_num_seqs, max_batched_tokens, policy)
         config.cache_config.num_gpu_blocks = blocks
@@ -166,6 +167,7 @@ class Pipeline:
     def execute_model(self, output: SchedulerOutput, non_block: bool) -> "Future[Any]":
         assert non_block
         tokens = output.total_num_scheduled_tokens
+        self.preempted += output.preempted_req_ids or ()
         at_s = self.now_s + CALL_S / 2
         if tokens == 0:
             self.sampled = _SimulatedFuture(self, self._last_done(at_s), EMPTY_MODEL_RUNNER_OUTPUT)

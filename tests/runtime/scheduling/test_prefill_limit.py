@@ -7,6 +7,7 @@ from vllm_hetero.scheduling.prefill_limit import (
     RETRY_CYCLES,
     SMALLEST_CHUNK,
     PrefillLimit,
+    within_limit,
 )
 
 TARGET_S = 0.5
@@ -26,6 +27,28 @@ def run(limit: PrefillLimit, per_token_s: float, cycles: int = 30, count: int = 
         times.append(cycle_s(tokens, per_token_s))
         limit.observe(count, tokens, times[-1], DECODES, FIXED_S)
     return times
+
+
+@pytest.mark.parametrize(
+    ("prompts", "limit", "taken"),
+    [
+        ([], 100, 0),
+        ([40, 30], 100, 70),
+        ([500], 100, 100),
+        ([110], 100, 110),  # 10 more would be a step of their own
+        ([60, 50], 100, 110),
+        ([20], 16, 16),  # a quarter more would take a quarter longer
+        ([514], 500, 514),
+        ([520], 500, 500),
+        ([60, 100], 100, 100),
+        ([90, 100], 100, 100),
+        ([4] * 8, 16, 16),
+    ],
+)
+def test_the_rest_of_a_prompt_is_taken_where_it_is_next_to_nothing(
+    prompts: list[int], limit: int, taken: int
+) -> None:
+    assert within_limit(prompts, limit) == taken
 
 
 @pytest.mark.parametrize("per_token_s", [1e-5, 1e-4, 1.3e-3, 6e-3])

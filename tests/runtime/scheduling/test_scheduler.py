@@ -205,8 +205,30 @@ def test_scarce_memory_and_aborts_lose_no_token(
         stream.abort_at_s = stream.arrives_s + draw.uniform(0, 8)
     pipeline = Pipeline(model, HeterogeneousScheduler, stages, blocks=100, policy=policy)
     served(pipeline, asked)
-    preempted = sum(batch.get("r15", 0) for batch in pipeline.batches)
-    assert preempted > 0
+    assert pipeline.preempted
+
+
+@pytest.mark.parametrize("prompt_tokens", [4, 16])
+def test_short_prompts_are_not_cut_into_pieces_that_cost_a_step_each(
+    model: Path, prompt_tokens: int
+) -> None:
+    """On stages so slow that the target leaves next to no room beside the decodes."""
+    slow = [stage(0.004, 0.00004), stage(0.45, 0.008)]
+    running = streams(4, 0, output_tokens=120)
+    late = [Stream(f"late{i}", 20, prompt_tokens, 20) for i in range(8)]
+    pipeline = Pipeline(model, HeterogeneousScheduler, slow)
+    served(pipeline, [*running, *late])
+    pieces = {
+        stream.name: [batch[stream.name] for batch in pipeline.batches if stream.name in batch]
+        for stream in late
+    }
+    prompts = [
+        found[: 1 + len(found) - stream.output_tokens]
+        for stream, found in zip(late, pieces.values(), strict=True)
+    ]
+    assert prompts == [[prompt_tokens]] * len(late)
+    # Nor do they wait until those that run are done.
+    assert max(stream.token_times_s[0] for stream in late) < running[0].token_times_s[-1]
 
 
 def test_prompts_that_may_not_be_divided_are_not(model: Path) -> None:
