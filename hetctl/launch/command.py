@@ -47,6 +47,7 @@ _NOT_WITH_CPU_RANKS = {
     "-ep": "expert parallelism",
     "--kv-transfer-config": "KV transfer",
     "--kv-offloading-size": "KV offloading",
+    "--async-scheduling": "asynchronous scheduling",
     "--nnodes": "several nodes",
     "-n": "several nodes",
 }

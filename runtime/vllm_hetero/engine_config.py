@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from vllm_hetero import env
 from vllm_hetero.active_map import rank_map
+from vllm_hetero.cpu_linear.mode import mode_from_env
 from vllm_hetero.cpu_models import cpu_refusal, quantisation_of
 from vllm_hetero.log import get_logger
 from vllm_hetero.rank_map import RankMap, RankMapError
@@ -98,9 +99,7 @@ def prepare_engine_config(vllm_config: "VllmConfig") -> None:
     _set_executor(vllm_config)
     if ranks.cpu_ranks:
         _set_block_size(vllm_config)
-        # Sampled tokens would go back to the first stage over the device group; the
-        # engine schedules synchronously instead, as vLLM does on CPU.
-        vllm_config.scheduler_config.async_scheduling = False
+        _schedule_synchronously(vllm_config)
         _set_scheduler(vllm_config)
         # Cascade attention has no CPU kernel, and stages must take the same path.
         vllm_config.model_config.disable_cascade_attn = True
@@ -119,6 +118,7 @@ def check_variables() -> None:
     env.seconds(env.START_TIMEOUT_S, 1)
     env.max_stall_s()
     env.own_scheduler()
+    mode_from_env()
 
 
 def check_devices(ranks: RankMap, visible_gpus: int) -> None:
@@ -232,6 +232,15 @@ def _set_scheduler(vllm_config: "VllmConfig") -> None:
         config.scheduler_cls = SCHEDULER
     elif config.scheduler_cls != SCHEDULER:
         logger.info("Scheduler: %s (--scheduler-cls)", config.scheduler_cls)
+
+
+def _schedule_synchronously(vllm_config: "VllmConfig") -> None:
+    """Sampled tokens would go back to the first stage over the device group, which a CPU rank
+    cannot join. What was asked for and what is vLLM's default look alike by now."""
+    config = vllm_config.scheduler_config
+    if config.async_scheduling:
+        logger.info("Asynchronous scheduling is off: it sends tokens between stages over NCCL.")
+    config.async_scheduling = False
 
 
 def _set_block_size(vllm_config: "VllmConfig") -> None:

@@ -3,7 +3,7 @@
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from vllm.distributed.parallel_state import get_tp_group
+from vllm.distributed.parallel_state import get_pp_group, get_tp_group
 
 from vllm_hetero import env
 from vllm_hetero.active_map import rank_map
@@ -121,7 +121,13 @@ class HeterogeneousWorker(DeviceWorker):
             nodes=nodes,
             node_ranks=sum(not other.isdisjoint(nodes) for other in others),
             kv_cache_bytes=self.vllm_config.cache_config.kv_cache_memory_bytes,
+            head_width=self._tied_head_width(),
         )
+
+    def _tied_head_width(self) -> int | None:
+        config = self.model_config.hf_text_config
+        tied = getattr(config, "tie_word_embeddings", False) and get_pp_group().is_last_rank
+        return int(config.hidden_size) if tied else None
 
     def profile(self, is_start: bool = True, profile_prefix: str | None = None) -> None:
         if self.rank_entry.is_cpu and self.vllm_config.profiler_config.profiler == "cuda":

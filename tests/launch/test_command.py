@@ -146,6 +146,7 @@ def test_every_option_is_one_of_vllm_s_engine(strategy: str, gpus: int) -> None:
         ("--speculative_config.method", "ngram"),
         ("--nnodes=2",),
         ("--enable-expert-parallel",),
+        ("--async-scheduling",),
     ],
 )
 def test_what_cpu_ranks_cannot_do_is_refused_before_anything_starts(

@@ -97,7 +97,7 @@ def equipped_layers() -> Iterator[dict[str, Any]]:
         layer.weight = torch.nn.Parameter(weight.clone(), requires_grad=False)
         layer.bias = torch.nn.Parameter((torch.rand(2048) - 0.5).bfloat16(), requires_grad=False)
         policy = LinearPolicy(mode, lambda: 1 << 30)
-        with layers_equipped_by(policy):
+        with layers_equipped_by(policy, head_width=None):
             utils.dispatch_cpu_unquantized_gemm(layer, remove_weight=True)
         worst = 0.0
         for rows in ROWS:
@@ -116,7 +116,35 @@ def equipped_layers() -> Iterator[dict[str, Any]]:
         }
 
 
+def equipped_embeddings() -> Iterator[dict[str, Any]]:
+    """An embedding that is the head, too, one that is not, and one of another width."""
+    from vllm.model_executor.layers import utils
+    from vllm.model_executor.layers.vocab_parallel_embedding import VocabParallelEmbedding
+
+    from vllm_hetero.cpu_linear.policy import LinearPolicy
+    from vllm_hetero.patches.cpu_linear import layers_equipped_by
+
+    for name, head_width in (("head", 512), ("no head", None), ("of another width", 1024)):
+        layer = object.__new__(VocabParallelEmbedding)
+        torch.nn.Module.__init__(layer)
+        weight = torch.rand(2048, 512).bfloat16()
+        layer.weight = torch.nn.Parameter(weight, requires_grad=False)
+        policy = LinearPolicy("onednn", lambda: 0)
+        with layers_equipped_by(policy, head_width):
+            utils.dispatch_cpu_unquantized_gemm(layer, remove_weight=False)
+        at_load = sum(policy.layers.values())
+        x = torch.rand(3, 512).bfloat16()
+        out = layer.cpu_linear(x, layer.weight, None)
+        yield {
+            "case": f"embedding: {name}",
+            "at_load": at_load,
+            "error": error_over_rounding(out, x, weight, None),
+            "kept_bytes": layer.weight.nbytes,
+        }
+
+
 if __name__ == "__main__":
     load_operators(sys.argv[1])
-    for found in (*cases(), *(equipped_layers() if sys.argv[2] == "layers" else ())):
+    layers = (*equipped_layers(), *equipped_embeddings()) if sys.argv[2] == "layers" else ()
+    for found in (*cases(), *layers):
         print("RESULT", json.dumps(found), flush=True)

@@ -10,7 +10,8 @@ from vllm_hetero import env
 from vllm_hetero.cpu_linear import measure, policy
 from vllm_hetero.cpu_linear.choice import ROWS, Kernel, Step
 from vllm_hetero.cpu_linear.kernels import Apply
-from vllm_hetero.cpu_linear.policy import LinearPolicy, Mode, mode_from_env
+from vllm_hetero.cpu_linear.mode import Mode, mode_from_env
+from vllm_hetero.cpu_linear.policy import LinearPolicy
 from vllm_hetero.cpu_linear.report import summary
 
 NO_LIMIT = 1 << 40
@@ -232,7 +233,7 @@ def test_the_users_choice_comes_first_then_vllms_variable(monkeypatch: pytest.Mo
     monkeypatch.setenv(env.CPU_LINEAR, "both")
     assert mode_from_env() == "both"
     monkeypatch.setenv(env.CPU_LINEAR, "fastest")
-    with pytest.raises(ValueError, match="'fastest', expected one of auto, onednn"):
+    with pytest.raises(ValueError, match="'fastest' is unknown; use one of auto, onednn"):
         mode_from_env()
 
 

@@ -44,6 +44,10 @@ def test_every_kernel_is_right_and_layers_get_what_the_user_chose() -> None:
         pytest.skip("this CPU has no AVX-512 BF16")
     found = results(SCRIPT, "own", "layers")
     layers = {name: found.pop(name) for name in ("auto", "both", "onednn", "packed", "torch")}
+    embeddings = {name: found.pop(name) for name in list(found) if name.startswith("embedding")}
+    # Only the one that will be the head counts with what is loaded; none loses its own rows.
+    assert [case["at_load"] for case in embeddings.values()] == [1, 0, 0]
+    assert all(case["error"] <= 1 and case["kept_bytes"] for case in embeddings.values())
     check_kernels(found, has_packed=True)
     assert {name: case for name, case in layers.items() if case["error"] > 1} == {}
     assert all(case["restored"] for case in layers.values())

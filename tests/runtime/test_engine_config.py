@@ -27,6 +27,7 @@ def test_a_gpu_that_is_not_visible_is_refused_by_name() -> None:
         ("VLLM_HETERO_CPU_KV_CACHE_BYTES", "-1", "'-1' is no number of bytes"),
         ("VLLM_HETERO_CPU_KV_CACHE_BYTES", "0", "'0' is no number of bytes"),
         ("VLLM_HETERO_HOP", "tcp", "'tcp' is unknown; use shm or gloo"),
+        ("VLLM_HETERO_CPU_LINEAR", "fastest", "'fastest' is unknown; use one of auto, onednn"),
         ("VLLM_HETERO_STALL_TIMEOUT_S", "soon", "'soon' is no number of seconds"),
         ("VLLM_HETERO_START_TIMEOUT_S", "-5", "'-5' is no number of seconds"),
         ("VLLM_HETERO_START_TIMEOUT_S", "inf", "'inf' is no number of seconds"),

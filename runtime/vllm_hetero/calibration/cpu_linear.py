@@ -11,7 +11,8 @@ from vllm_hetero.calibration.sampling import timed
 from vllm_hetero.calibration.shapes import FEW_ROWS, HIDDEN, MLP, ROWS
 from vllm_hetero.cpu_linear.choice import Table, kernels_of, step_for
 from vllm_hetero.cpu_linear.measure import Sample, sample
-from vllm_hetero.cpu_linear.policy import LinearPolicy, mode_from_env
+from vllm_hetero.cpu_linear.mode import mode_from_env
+from vllm_hetero.cpu_linear.policy import LinearPolicy
 
 _FEATURES = 4096
 """Output features of each weight. More repeat the same work."""

@@ -1,15 +1,13 @@
 """Which kernels the layers of a rank get, and which of them hold their weights twice."""
 
 import math
-import os
 import time
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 
-from vllm_hetero import env
 from vllm_hetero.cpu_linear.choice import (
     LEAST_ROWS,
     WORTH_IT,
@@ -25,11 +23,10 @@ from vllm_hetero.cpu_linear.choice import (
 from vllm_hetero.cpu_linear.kernels import prepare, takes
 from vllm_hetero.cpu_linear.layer import RowDispatch
 from vllm_hetero.cpu_linear.measure import CacheSweep, Clock, measure, sample
+from vllm_hetero.cpu_linear.mode import Mode
 from vllm_hetero.log import get_logger
 
 logger = get_logger(__name__)
-
-Mode = Literal["auto", "onednn", "packed", "both", "torch"]
 
 TOTAL_S = 2.0
 """Time for measuring, of a rank in all."""
@@ -49,21 +46,6 @@ _PREFERENCE: dict[Mode, tuple[Kernel, ...]] = {
 """What a layer gets that is not measured: the first kernel that takes its weight."""
 
 _Shape = tuple[int, int, torch.dtype]
-
-
-def mode_from_env() -> Mode:
-    """The user's ``VLLM_HETERO_CPU_LINEAR``, else what vLLM's own variable says, else auto.
-
-    Raises:
-        ValueError: it is none of the modes.
-    """
-    given = os.environ.get(env.CPU_LINEAR)
-    if given is None:
-        return "packed" if os.environ.get("VLLM_CPU_SGL_KERNEL", "0") == "1" else "auto"
-    for mode in get_args(Mode):
-        if given == mode:
-            return mode
-    raise ValueError(f"{env.CPU_LINEAR} is {given!r}, expected one of {', '.join(get_args(Mode))}")
 
 
 class LinearPolicy:
@@ -114,7 +96,8 @@ class LinearPolicy:
 
     def equip_at_first_call(self, layer: torch.nn.Module) -> None:
         """For an embedding, which is a linear layer only where a model's head is the very same
-        module: most would hold a copy that is never read, as they do in vLLM."""
+        module: most would hold a copy that is never read, as they do in vLLM. Where it is known
+        before that it will be the head, :meth:`equip` it, so that its copy counts."""
 
         def first(x: torch.Tensor, weight: Any, bias: torch.Tensor | None) -> torch.Tensor:
             dispatch = self.dispatch_for(layer.weight.detach())

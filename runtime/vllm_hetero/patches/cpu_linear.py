@@ -23,8 +23,13 @@ _FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
 
 @contextmanager
-def layers_equipped_by(policy: "LinearPolicy") -> Iterator[None]:
-    """Let ``policy`` equip the layers that are loaded while the context lasts."""
+def layers_equipped_by(policy: "LinearPolicy", head_width: int | None) -> Iterator[None]:
+    """Let ``policy`` equip the layers that are loaded while the context lasts.
+
+    Args:
+        policy: Who chooses.
+        head_width: Columns of an embedding that is the rank's head, too; None where none is.
+    """
     from vllm.model_executor.layers.vocab_parallel_embedding import (
         ParallelLMHead,
         VocabParallelEmbedding,
@@ -38,7 +43,10 @@ def layers_equipped_by(policy: "LinearPolicy") -> Iterator[None]:
         if weight.is_meta or weight.ndim != 2 or weight.dtype not in _FLOATS:
             original(layer, remove_weight)
         elif isinstance(layer, VocabParallelEmbedding) and not isinstance(layer, ParallelLMHead):
-            policy.equip_at_first_call(layer)
+            if weight.shape[1] == head_width:
+                policy.equip(layer, keep_weight=True)
+            else:
+                policy.equip_at_first_call(layer)
         else:
             policy.equip(layer, keep_weight=not remove_weight)
 
