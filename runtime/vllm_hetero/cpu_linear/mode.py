@@ -17,7 +17,8 @@ def mode_from_env() -> Mode:
     given = os.environ.get(env.CPU_LINEAR)
     if given is None:
         return "packed" if os.environ.get("VLLM_CPU_SGL_KERNEL", "0") == "1" else "auto"
-    for mode in get_args(Mode):
+    modes = get_args(Mode)
+    for mode in modes:
         if given == mode:
             return mode
-    raise ValueError(f"{env.CPU_LINEAR}={given!r} is unknown; use one of {', '.join(get_args(Mode))}.")
+    raise ValueError(f"{env.CPU_LINEAR}={given!r} is unknown; use one of {', '.join(modes)}.")
