@@ -1,0 +1,64 @@
+"""What pages name in the code is there: files, classes, functions."""
+
+import ast
+import re
+import subprocess
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import ROOT, inline_code, pages
+
+PLACE = re.compile(r"(?P<path>[\w./-]+\.py)(?:::(?P<name>[\w.]+))?$")
+FOLDERS = ("benchmarks", "ci", "hetctl", "profiles", "runtime", "tests", "tools", "vllm")
+NAMED = [
+    (page, line, code)
+    for page in pages()
+    for line, code in inline_code(page)
+    if re.match(rf"(?:{'|'.join(FOLDERS)})/[\w./-]+(?:::[\w.]+)?$", code)
+]
+
+
+@cache
+def tracked() -> set[str]:
+    listed = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines()
+    folders = {str(parent) for path in listed for parent in Path(path).parents}
+    return {*listed, *folders}
+
+
+def file_of(path: str) -> Path | None:
+    """In this repository, or in the installed vLLM."""
+    if path.startswith("vllm/"):
+        spec = find_spec("vllm")
+        assert spec is not None
+        assert spec.origin is not None
+        found = Path(spec.origin).parents[1] / path
+        return found if found.exists() else None
+    return ROOT / path if path.rstrip("/") in tracked() else None
+
+
+@cache
+def names_in(file: Path) -> set[str]:
+    """Functions and classes, and a class's methods as ``Class.method``."""
+    found = set()
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}.{one.name}" for one in node.body if hasattr(one, "name")}
+    return found
+
+
+@pytest.mark.parametrize(("page", "line", "code"), NAMED, ids=lambda value: str(value)[:90])
+def test_what_a_page_names_is_there(page: str, line: int, code: str) -> None:
+    path, _, name = code.partition("::")
+    file = file_of(path)
+    assert file is not None, f"{page}:{line}: there is no {path}"
+    if name:
+        assert name in names_in(file), f"{page}:{line}: {path} has no {name}"
+
+
+def test_the_walk_names_more_than_thirty_places() -> None:
+    assert sum("::" in code for page, _, code in NAMED if page == "docs/one-request.md") > 30
