@@ -123,7 +123,7 @@ class Example(Frozen):
 
 
 def test_a_field_without_a_description_is_shown_without_one() -> None:
-    assert "| `vllm` | string<br>default `\"\"` |  |" in PAGES["reference/files/results.md"]
+    assert '| `vllm` | string<br>default `""` |  |' in PAGES["reference/files/results.md"]
     plan = PAGES["reference/files/plan.md"]
     assert "| Tokens that the smallest KV cache among the ranks holds. |" in plan
     # This class is not hetctl's, so that nothing of it gets into the reference.

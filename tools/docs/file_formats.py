@@ -55,7 +55,7 @@ def pages() -> dict[str, str]:
 
 def _row(one: FileSchema) -> str:
     writer = _WRITERS.get(one.kind, "")
-    download = f"[{one.name}.schema.json]({one.name}.schema.json)"
+    download = f"[schema]({one.name}.schema.json)"
     return (
         f"| [`{one.kind}`]({one.name}.md) | {one.version} | {writer} | {prose(one.about)} "
         f"| {download} |"
