@@ -45,8 +45,9 @@ lint: $(SYNCED)
 	$(BIN)/mypy
 
 # The variable silences the theme's notice about its successor, which is no warning of the build.
+# Not --quiet: it would let warnings pass.
 docs: $(SYNCED)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "site/index.html"
 
 test-fast: setup

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 def chromium() -> "Iterator[Browser]":
     """A browser while it is iterated over.
 
-    Skips the test, and says so, where there is no Chromium; CI images get one with
-    ``playwright install --with-deps chromium`` or from their distribution.
+    Skips the test, and says so, where there is no Chromium.
     """
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     installed = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
@@ -28,7 +27,10 @@ def chromium() -> "Iterator[Browser]":
         try:
             running = api.chromium.launch(executable_path=installed, args=arguments)
         except playwright.Error as error:
-            pytest.skip(f"no Chromium to look at pages with: {str(error).splitlines()[0]}")
+            pytest.skip(
+                "no Chromium to look at pages with; install the package chromium or Google "
+                f"Chrome ({str(error).splitlines()[0]})"
+            )
         yield running
         running.close()
 

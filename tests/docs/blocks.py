@@ -11,7 +11,7 @@ SHELL = ("bash", "console")
 """Languages whose blocks are run."""
 DATA = ("json", "toml", "yaml")
 """Languages whose blocks are parsed."""
-LANGUAGES = (*SHELL, *DATA, "text", "python")
+LANGUAGES = (*SHELL, *DATA, "ini", "text")
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\s*$")
 

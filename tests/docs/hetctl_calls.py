@@ -33,7 +33,8 @@ def call(arguments: list[str]) -> None:
 
     command = arguments[0] if arguments else ""
     _plan_for_the_machine_of_the_pages()
-    if command == "serve":
+    # With --emit it prints a file and starts nothing.
+    if command == "serve" and "--emit" not in arguments:
         _print_server(arguments)
         return
     kept = [one for one in arguments if (command, one) not in SLOW_OPTIONS]
