@@ -15,13 +15,14 @@ export VLLM_NO_USAGE_STATS := 1
 # The caller's own environment must not decide what is tested.
 unexport VIRTUAL_ENV PYTHONPATH
 
-.PHONY: help setup test lint test-fast test-engine test-gpu demo clean
+.PHONY: help setup test lint docs test-fast test-engine test-gpu demo clean
 
 help:
 	@echo "make demo         probe, plan and compare the demo model; prints a report's path"
 	@echo "make test         everything: lint, types, unit and engine tests"
 	@echo "make test-fast    without the tests that start a vLLM engine"
 	@echo "make test-gpu     the tests that need an NVIDIA GPU"
+	@echo "make docs         the documentation as a site, in site/"
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else \
@@ -32,7 +33,7 @@ $(BIN)/uv:
 # --inexact: uv itself lives in this environment and is not in the lock. Where Python may not write
 # bytecode, as in many containers, each process would compile all of vLLM again.
 $(SYNCED): pyproject.toml uv.lock $(BIN)/uv
-	$(BIN)/uv sync --locked --inexact --compile-bytecode --python $(BIN)/python
+	$(BIN)/uv sync --locked --inexact --group docs --compile-bytecode --python $(BIN)/python
 	@touch $@
 
 setup: $(SYNCED)
@@ -42,6 +43,12 @@ lint: $(SYNCED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The variable silences the theme's notice about its successor, which is no warning of the build.
+# Not --quiet: it would let warnings pass.
+docs: $(SYNCED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "site/index.html"
 
 test-fast: setup
 	$(BIN)/pytest $(PARALLEL) -m "not engine and not gpu"
@@ -60,4 +67,4 @@ demo: setup
 	@OUT=$(OUT) PATH="$(CURDIR)/$(BIN):$$PATH" sh benchmarks/demo.sh
 
 clean:
-	rm -rf $(OUT) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(OUT) dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis

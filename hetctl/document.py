@@ -36,7 +36,9 @@ class Figure(Frozen):
 
     value: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     source: Source
+    """``measured`` here, of the maker's ``datasheet``, or an ``estimate``."""
     note: str = ""
+    """Where it comes from, in words."""
 
 
 def require_table(rows: Sequence[int], values: Sequence[object], what: str = "rows") -> None:
@@ -62,6 +64,7 @@ class FigureByRows(Frozen):
     values: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...]
     """One per entry of ``rows``."""
     source: Source
+    """As of a :class:`Figure`."""
     note: str = ""
 
     @model_validator(mode="after")
@@ -78,6 +81,7 @@ class FigureByBytes(Frozen):
     values: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...]
     """One per entry of ``sizes_bytes``."""
     source: Source
+    """As of a :class:`Figure`."""
     note: str = ""
 
     @model_validator(mode="after")
@@ -97,8 +101,11 @@ class Document(Frozen):
     VERSION: ClassVar[int] = 1
 
     kind: str = ""
+    """Which document it is: ``hetctl.plan``."""
     schema_version: int = 0
+    """Of this kind of document."""
     hetctl_version: str = __version__
+    """Of the hetctl that wrote it."""
 
     @model_validator(mode="before")
     @classmethod

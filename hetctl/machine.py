@@ -17,7 +17,9 @@ class PcieLink(Frozen):
     """PCI Express generation and lane count; an idle GPU may report a lower ``now``."""
 
     generation_now: PositiveInt | None = None
+    """PCI Express generation, 5 for PCIe 5.0."""
     width_now: PositiveInt | None = None
+    """Lanes."""
     generation_max: PositiveInt | None = None
     width_max: PositiveInt | None = None
 
@@ -26,6 +28,7 @@ class MigInstance(Frozen):
     """A slice of a GPU that MIG presents as a CUDA device of its own."""
 
     uuid: str
+    """As ``CUDA_VISIBLE_DEVICES`` takes it."""
     memory_total_bytes: PositiveInt
     memory_free_bytes: NonNegativeInt
 
@@ -34,11 +37,15 @@ class Gpu(Frozen):
     """One CUDA device, numbered as NVML and ``CUDA_DEVICE_ORDER=PCI_BUS_ID`` number it."""
 
     index: NonNegativeInt
+    """N of ``cuda:N``."""
     name: str
+    """As NVML tells it."""
     uuid: str = ""
     memory_total_bytes: PositiveInt
     memory_free_bytes: NonNegativeInt
+    """What other programs left."""
     compute_capability: tuple[int, int] | None = None
+    """Major and minor: 9, 0 is Hopper."""
     pcie: PcieLink | None = None
     pci_bus_id: str = ""
     """As in ``/sys/bus/pci/devices``: ``0000:17:00.0``."""
@@ -47,6 +54,7 @@ class Gpu(Frozen):
     memory_numa_node: NonNegativeInt | None = None
     """Where the GPU's own memory is a NUMA node (Grace Hopper): that node."""
     nvlink_peers: tuple[NonNegativeInt, ...] = ()
+    """Indices of the GPUs that it has NVLink to."""
     mig_enabled: bool = False
     """With MIG the memory is that of the instance which CUDA programs see."""
     mig_instances: tuple[MigInstance, ...] = ()
@@ -57,8 +65,11 @@ class Gpu(Frozen):
     sm_clock_hz: PositiveInt | None = None
     """Highest clock of the multiprocessors."""
     memory_read_bytes_per_s: Figure | None = None
+    """The fastest that its memory can be read."""
     matmul_bf16_flops: Figure | None = None
+    """Operations per second of a large matrix product in bfloat16."""
     host_to_device_bytes_per_s: Figure | None = None
+    """Copies from pinned host memory."""
     device_to_device_bytes_per_s: Figure | None = None
     """To a peer on the same host: NVLink, or PCIe."""
     weight_read_bytes_per_s_by_rows: FigureByRows | None = None
@@ -80,13 +91,16 @@ class Core(Frozen):
     """One physical core: its logical CPUs (SMT siblings) that this process may use."""
 
     cpus: tuple[NonNegativeInt, ...]
+    """Numbers of the kernel."""
     socket: NonNegativeInt = 0
+    """The socket that it is on."""
 
 
 class NumaNode(Frozen):
     """One NUMA node: the cores that this process may use, and its memory."""
 
     id: NonNegativeInt
+    """The kernel's number."""
     cores: tuple[Core, ...]
     memory_total_bytes: NonNegativeInt
     memory_free_bytes: NonNegativeInt
@@ -96,6 +110,7 @@ class NumaNode(Frozen):
     proportion, so that the sum over nodes is what the cgroup leaves.
     """
     hugepages_total: NonNegativeInt = 0
+    """Huge pages that are set aside."""
     hugepages_free: NonNegativeInt = 0
     hugepage_size_bytes: PositiveInt | None = None
     distances: dict[int, PositiveInt] = Field(default_factory=dict)
@@ -103,18 +118,26 @@ class NumaNode(Frozen):
     logical_cpus_online: NonNegativeInt | None = None
     """All CPUs of the node, usable by this process or not; None where not known."""
     memory_read_bytes_per_s: Figure | None = None
+    """The fastest that all of its cores together can read its memory."""
     matmul_bf16_flops: Figure | None = None
+    """Operations per second of a large matrix product in bfloat16 on all of its cores."""
     weight_read_bytes_per_s_by_rows: FigureByRows | None = None
     """Weights that a bf16 GEMM on all of the node's cores reads, up to the rows where
     computing is what costs; without it, shares of ``memory_read_bytes_per_s``."""
     weight_read_fp16_bytes_per_s_by_rows: FigureByRows | None = None
+    """The same in float16."""
     weight_read_fp32_bytes_per_s_by_rows: FigureByRows | None = None
+    """The same in float32."""
     attention_read_bytes_per_s: Figure | None = None
+    """KV cache that decode attention reads."""
     attention_read_bytes_per_s_by_sequences: FigureByRows | None = None
+    """The same by sequences that decode together."""
     layer_overhead_s: Figure | None = None
+    """Kernel calls and norms of one layer, whatever its size."""
     hop_latency_s: Figure | None = None
     """A pipeline hand-over between this node and a GPU, without the bytes: the node's side."""
     hop_bytes_per_s: Figure | None = None
+    """Bytes of a hand-over, once it has begun."""
     all_reduce_s_by_bytes: FigureByBytes | None = None
     """An all-reduce of a rank on this node and one other rank."""
     rate_cores: PositiveInt | None = None
@@ -130,18 +153,24 @@ class Cache(Frozen):
     """One level of CPU cache."""
 
     level: PositiveInt
+    """1, 2 or 3."""
     kind: str
+    """``data``, ``instruction`` or ``unified``."""
     size_bytes: PositiveInt
+    """Of one instance."""
     instances: PositiveInt
+    """How many there are."""
 
 
 class Cpu(Frozen):
     """The processor model; how many cores there are is in the NUMA nodes."""
 
     model: str
+    """As the kernel tells it."""
     vendor: str = ""
     architecture: str = "x86_64"
     sockets: PositiveInt = 1
+    """Packages."""
     logical_cpus_online: PositiveInt = 1
     """All CPUs of the machine, usable by this process or not."""
     cpu_quota: float | None = None
@@ -158,19 +187,25 @@ class Machine(Document):
     KIND: ClassVar[str] = "hetctl.machine"
 
     name: str = ""
+    """Of a machine in ``profiles/machines``; empty for one that was probed."""
     hostname: str = ""
     fingerprint: str = ""
     """Hash of what makes measurements comparable; see :mod:`hetctl.probe.fingerprint`."""
     kernel: str = ""
+    """Its release."""
     in_container: bool = False
+    """Whether the probe ran in one."""
     cpu: Cpu
     numa_nodes: tuple[NumaNode, ...]
     gpus: tuple[Gpu, ...] = ()
     driver_version: str = ""
+    """Of the NVIDIA driver."""
     cuda_driver_version: str = ""
+    """The newest CUDA that the driver runs."""
     memory_limit_bytes: PositiveInt | None = None
     """The cgroup's memory limit, or None for no limit."""
     shm_free_bytes: NonNegativeInt | None = None
+    """Free room in ``/dev/shm``."""
     notes: tuple[str, ...] = ()
     """What could not be found out, and why (one sentence each)."""
     rate_notes: tuple[str, ...] = ()

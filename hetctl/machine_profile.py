@@ -24,9 +24,13 @@ class Measured(Frozen):
     """The median of repeated measurements, and how far they lie apart."""
 
     median: PositiveFloat
+    """In the unit of the field's name."""
     low: PositiveFloat
+    """The lowest."""
     high: PositiveFloat
+    """The highest."""
     samples: PositiveInt
+    """How many, without warm-ups."""
     command: str = ""
     """What was run, where one figure was not measured like the others."""
 
@@ -48,7 +52,9 @@ class MeasuredByRows(Frozen):
     """A rate at rising numbers of rows (tokens of the batch)."""
 
     rows: tuple[PositiveInt, ...] = Field(min_length=1)
+    """Rising."""
     values: tuple[Measured, ...]
+    """One per entry of ``rows``."""
 
     @model_validator(mode="after")
     def _is_a_table(self) -> Self:
@@ -60,7 +66,9 @@ class MeasuredByBytes(Frozen):
     """A time at rising sizes."""
 
     sizes_bytes: tuple[PositiveInt, ...] = Field(min_length=1)
+    """Rising."""
     values: tuple[Measured, ...]
+    """One per entry of ``sizes_bytes``."""
 
     @model_validator(mode="after")
     def _is_a_table(self) -> Self:
@@ -72,24 +80,31 @@ class NodeProfile(Frozen):
     """What one NUMA node's cores did, as a CPU rank."""
 
     numa_node: NonNegativeInt
+    """The kernel's number."""
     threads: PositiveInt
     """Cores that worked: those that a rank on this node gets."""
     memory_read_bytes_per_s: Measured | None = None
+    """The node's own memory, read by all of its cores."""
     memory_read_bytes_per_s_by_node: dict[NonNegativeInt, Measured] = Field(default_factory=dict)
     """Memory that lies on another node, by that node."""
     memory_read_while_copying_bytes_per_s: Measured | None = None
     """While a GPU's copy engine reads and writes pinned memory."""
     matmul_bf16_flops: Measured | None = None
+    """Operations per second of a large matrix product."""
     matmul_fp16_flops: Measured | None = None
     matmul_fp32_flops: Measured | None = None
     weight_read_bytes_per_s_by_rows: MeasuredByRows | None = None
     """Weights that the runtime's bf16 GEMM reads; its best kernel at each number of rows."""
     weight_read_fp16_bytes_per_s_by_rows: MeasuredByRows | None = None
+    """The same in float16."""
     weight_read_fp32_bytes_per_s_by_rows: MeasuredByRows | None = None
+    """The same in float32."""
     attention_read_bytes_per_s: Measured | None = None
+    """KV cache that decode attention reads."""
     attention_read_bytes_per_s_by_sequences: MeasuredByRows | None = None
     """Rows are sequences that decode together."""
     layer_overhead_s: Measured | None = None
+    """Kernel calls and norms of one layer, whatever its size."""
     hop_latency_s: Measured | None = None
     """Of a pipeline hand-over to a GPU, the CPU's side."""
     hop_bytes_per_s: Measured | None = None
@@ -105,12 +120,17 @@ class GpuProfile(Frozen):
     """What one GPU did."""
 
     index: NonNegativeInt
+    """N of ``cuda:N``."""
     memory_read_bytes_per_s: Measured | None = None
+    """The GPU's own memory."""
     matmul_bf16_flops: Measured | None = None
+    """Operations per second of a large matrix product."""
     matmul_fp16_flops: Measured | None = None
     matmul_fp32_flops: Measured | None = None
     host_to_device_bytes_per_s: Measured | None = None
+    """Of the largest copy from pinned memory."""
     device_to_host_bytes_per_s: Measured | None = None
+    """The other way."""
     host_to_device_s_by_bytes: MeasuredByBytes | None = None
     """Copies of pinned memory that the host waits for."""
     device_to_host_s_by_bytes: MeasuredByBytes | None = None
@@ -118,10 +138,14 @@ class GpuProfile(Frozen):
     """The same while a CPU rank reads memory as fast as it can."""
     device_to_host_while_cpu_reads_s_by_bytes: MeasuredByBytes | None = None
     device_to_device_bytes_per_s: Measured | None = None
+    """To the next GPU."""
     weight_read_bytes_per_s_by_rows: MeasuredByRows | None = None
+    """Weights that a bf16 GEMM reads."""
     uva_read_bytes_per_s_by_rows: MeasuredByRows | None = None
+    """The same with the weights in pinned host memory."""
     attention_read_bytes_per_s: Measured | None = None
     attention_read_bytes_per_s_by_sequences: MeasuredByRows | None = None
+    """KV cache that decode attention reads; rows are sequences."""
     layer_overhead_s: Measured | None = None
     """With CUDA graphs."""
     layer_overhead_eager_s: Measured | None = None
@@ -134,7 +158,9 @@ class NotMeasured(Frozen):
     device: str
     """``cuda:0``, or ``node 0``."""
     what: str
+    """The measurement."""
     reason: str
+    """Why not."""
 
 
 class MachineProfile(Document):
@@ -143,12 +169,15 @@ class MachineProfile(Document):
     KIND: ClassVar[str] = "hetctl.machine_profile"
 
     machine_fingerprint: str = Field(min_length=1)
+    """Of the machine; it is also the file's name."""
     measured_at: AwareDatetime
+    """The time of the measurements."""
     tool_versions: dict[str, str]
     """Of what the figures depend on: ``torch``, ``vllm``, ``driver``, ``kernel``."""
     numa_nodes: tuple[NodeProfile, ...] = ()
     gpus: tuple[GpuProfile, ...] = ()
     not_measured: tuple[NotMeasured, ...] = ()
+    """What failed and so keeps its other source."""
 
     def age_days(self, now: datetime) -> float:
         """Days since the measurement."""

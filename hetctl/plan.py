@@ -62,6 +62,7 @@ class UvaOffload(Frozen):
 
     backend: Literal["uva"] = "uva"
     gib_per_gpu: PositiveFloat
+    """GiB of weights that each GPU reads from host memory."""
 
 
 class PrefetchOffload(Frozen):
@@ -70,8 +71,11 @@ class PrefetchOffload(Frozen):
 
     backend: Literal["prefetch"] = "prefetch"
     group_size: PositiveInt
+    """Layers of a group."""
     num_in_group: PositiveInt
+    """How many of each group are copied."""
     prefetch_step: PositiveInt = 1
+    """How many layers ahead a copy begins."""
 
     def offloads(self, layer: int) -> bool:
         """Whether the stage's ``layer``-th layer is streamed (``offloader/prefetch.py``)."""
@@ -104,6 +108,7 @@ class RankPlan(Frozen):
     """One rank (one worker process): a pipeline stage, or one share of it."""
 
     rank: NonNegativeInt
+    """In vLLM's order."""
     device: DeviceName
     """``cuda:N`` (NVML index) or ``cpu``."""
     layers: tuple[NonNegativeInt, NonNegativeInt]
@@ -117,8 +122,11 @@ class RankPlan(Frozen):
     host_weight_bytes: NonNegativeInt = 0
     """In pinned host memory, streamed to the device."""
     kv_cache_bytes: NonNegativeInt
+    """For the layers of this rank."""
     activation_bytes: NonNegativeInt = 0
+    """The most that a forward pass needs at a time."""
     cuda_graph_bytes: NonNegativeInt = 0
+    """What captured CUDA graphs hold."""
     framework_bytes: NonNegativeInt = 0
     """CUDA context and libraries, allocator slack, the Python process."""
     memory_limit_bytes: PositiveInt
@@ -130,6 +138,7 @@ class RankPlan(Frozen):
     prefill_s: NonNegativeFloat = 0.0
     """Predicted time of this rank in the steps that hold one prompt."""
     bound_by: Literal["memory", "compute"] = "memory"
+    """What a decode step of this rank waits for: reading, or computing."""
 
     @property
     def num_layers(self) -> int:
@@ -155,6 +164,7 @@ class Correction(Frozen):
 
     metric: Metric
     runs: PositiveInt
+    """How many runs it rests on."""
     sessions: PositiveInt
     """Different benchmarks that the runs are of."""
     error: float
@@ -201,13 +211,17 @@ class RankedStrategy(Frozen):
     name: str
     """For people: ``GPU and CPU``, ``one GPU``."""
     chosen: bool = False
+    """Whether it is the plan."""
     feasible: bool
+    """Whether it can run at all."""
     verdict: str
     """How it compares with the chosen one, or the number that makes it infeasible."""
     bottleneck: str = ""
     """One sentence: what a decode step is spent on."""
     split: tuple[NonNegativeInt, ...] = ()
+    """Layers per stage."""
     devices: tuple[str, ...] = ()
+    """One per rank, in order."""
     ranks: tuple[RankPlan, ...] = ()
     offload: Offload | None = None
     prediction: Prediction | None = None
@@ -217,8 +231,10 @@ class Crossover(Frozen):
     """From so many concurrent sequences on, this strategy is the choice."""
 
     concurrency: PositiveInt
+    """The first number of sequences."""
     strategy: Strategy
     name: str
+    """For people, as of a :class:`RankedStrategy`."""
     output_tokens_per_s: NonNegativeFloat
 
 
@@ -229,6 +245,7 @@ class WhatIf(Frozen):
     """Such as ``a PCIe 5.0 slot``."""
     strategy: Strategy
     name: str
+    """For people, as of a :class:`RankedStrategy`."""
     speedup: NonNegativeFloat
     """Its tokens per second over this plan's."""
 
@@ -242,12 +259,17 @@ class Plan(Document):
     model: ModelName
     """Folder or hub id."""
     model_parameters: PositiveInt
+    """Of the whole model."""
     dtype: Literal["float32", "float16", "bfloat16"]
+    """That the model runs in."""
     kv_cache_dtype: KvCacheDtype = "auto"
     """As vLLM's option takes it."""
     machine_fingerprint: str
+    """Of the machine that it was planned for."""
     workload: Workload
+    """The load that it was planned for."""
     strategy: Strategy
+    """How the model runs: see the planner's page."""
     ranks: tuple[RankPlan, ...]
     """In vLLM's order: the shares of a stage follow one another."""
     tensor_parallel_size: PositiveInt = 1
@@ -255,20 +277,26 @@ class Plan(Document):
     offload: Offload | None = None
     """Weights that vLLM streams from host memory."""
     max_model_len: PositiveInt
+    """The longest context that it serves, in tokens."""
     max_num_seqs: PositiveInt
+    """Sequences that the engine takes at a time, at most."""
     max_num_batched_tokens: PositiveInt = 2048
     """Tokens of one forward pass at most; the activations are planned for it."""
     block_size: PositiveInt
+    """Tokens of a block of KV cache, the same on all ranks."""
     gpu_memory_utilization: PositiveFloat | None = None
     """The GPU ranks' smallest limit as a share of the real memory, as vLLM's option
     takes it; None without GPU ranks."""
     kv_cache_tokens: PositiveInt
     """Tokens that the smallest KV cache among the ranks holds."""
     prediction: Prediction
+    """Of the whole plan."""
     explanation: tuple[str, ...] = ()
+    """Why, in sentences."""
     crossovers: tuple[Crossover, ...] = ()
     """The choice by concurrency, from 1 on; empty where it was not looked for."""
     what_if: tuple[WhatIf, ...] = ()
+    """What would make it faster."""
     ranking: tuple[RankedStrategy, ...] = ()
     """Every strategy, the best first and the infeasible last. Memory is that of the context
     planned for; the chosen one's ranks above have what room was left as KV cache."""

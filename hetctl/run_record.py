@@ -24,8 +24,11 @@ class Speed(Frozen):
     """The figures that are predicted; of a run, medians over its requests."""
 
     ttft_s: NonNegativeFloat
+    """Time to first token."""
     tpot_s: NonNegativeFloat
+    """Time per output token."""
     output_tokens_per_s: PositiveFloat
+    """Of all requests together."""
 
 
 class RankUse(Frozen):
@@ -34,6 +37,7 @@ class RankUse(Frozen):
 
     rank: NonNegativeInt
     device: str
+    """``cuda:N`` or ``cpu``."""
     planned_weight_bytes: NonNegativeInt
     planned_kv_cache_bytes: NonNegativeInt
     planned_bytes: NonNegativeInt
@@ -41,6 +45,7 @@ class RankUse(Frozen):
     weight_bytes: NonNegativeInt
     kv_cache_bytes: NonNegativeInt
     kv_cache_blocks: NonNegativeInt
+    """Blocks that the engine allocated."""
     activation_bytes: NonNegativeInt | None = None
     cuda_graph_bytes: NonNegativeInt | None = None
     peak_bytes: NonNegativeInt
@@ -63,28 +68,37 @@ class RunRecord(Document):
     KIND: ClassVar[str] = "hetctl.run_record"
 
     machine_fingerprint: str = Field(min_length=1)
+    """Of the machine that it ran on."""
     session: str
     """Equal for the runs of one call of ``hetctl bench``."""
     started: AwareDatetime
+    """When the load began."""
     rates_digest: str
     """Of the rates that were predicted with (``hetctl.planner.evidence``)."""
     versions: dict[str, str]
+    """Of hetctl and of what it runs."""
     model: str
     """Folder or hub id."""
     family: str
     """Architecture, dtype and bits per weight."""
     parameters: PositiveInt
+    """Of the model."""
     strategy: Strategy
     devices: tuple[str, ...]
+    """One per rank, in order."""
     split: tuple[PositiveInt, ...]
+    """Layers per stage."""
     offload: Offload | None = None
     away_share: float = Field(ge=0, le=1)
     """Share of the weights that no GPU holds."""
     workload: Workload
+    """The load that was planned and sent."""
     predicted: Speed
     """By the cost model alone, without corrections."""
     measured: Speed
+    """Medians over the requests."""
     completed: PositiveInt
+    """Requests that were answered."""
     ranks: tuple[RankUse, ...] = ()
     """Empty where the engine did not report."""
     unlike_plan: str = ""

@@ -16,6 +16,7 @@ class SweepPoint(Frozen):
 
     workload: Workload
     ranking: tuple[RankedStrategy, ...]
+    """As of a plan."""
 
     @property
     def chosen(self) -> RankedStrategy | None:
@@ -28,7 +29,12 @@ class Sweep(Document):
     KIND: ClassVar[str] = "hetctl.sweep"
 
     model: str
+    """Folder or hub id."""
     machine_fingerprint: str
+    """Of the machine that it was planned for."""
     field: SweepField
+    """What varies."""
     values: tuple[PositiveInt, ...]
+    """What it takes, in this order."""
     points: tuple[SweepPoint, ...]
+    """One per value."""

@@ -3,8 +3,14 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.browser import chromium
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -16,3 +22,9 @@ def _no_settings_of_the_developer(tmp_path_factory: pytest.TempPathFactory) -> I
         for name in [name for name in os.environ if name.startswith("HETCTL_")]:
             patch.delenv(name)
         yield folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """A Chromium; without one, the tests that ask for it are skipped."""
+    yield from chromium()

@@ -1,4 +1,4 @@
-"""The recipes in ci/ are YAML that calls hetctl as it is, and measure.sh takes turns."""
+"""The recipes in ci/ are YAML that calls hetctl and make as they are; measure.sh takes turns."""
 
 import os
 import re
@@ -14,7 +14,8 @@ import yaml
 from hetctl.cli.app import app
 
 ROOT = Path(__file__).parent.parent
-RECIPES = sorted((ROOT / "ci").rglob("*.yml"))
+RECIPES = sorted((ROOT / "ci").rglob("speed*.yml"))
+PAGES = ROOT / "ci" / "github" / "pages.yml"
 
 
 def texts(node: Any) -> Iterator[str]:
@@ -54,6 +55,25 @@ def test_commands_and_options_exist(recipe: Path) -> None:
 def test_there_are_recipes_for_both_services_with_and_without_a_gpu() -> None:
     names = {str(path.relative_to(ROOT / "ci")) for path in RECIPES}
     assert names == {"github/speed-cpu.yml", "github/speed-gpu.yml", "gitlab/speed.yml"}
+    assert {*RECIPES, PAGES} == set((ROOT / "ci").rglob("*.yml"))
+
+
+def test_the_documentation_s_job_publishes_what_make_builds() -> None:
+    """And only what was pushed, with no more rights than that takes."""
+    recipe = yaml.safe_load(PAGES.read_text())
+    build, publish = recipe["jobs"]["build"], recipe["jobs"]["publish"]
+    commands = [step["run"] for step in build["steps"] if "run" in step]
+    assert commands == ["make docs"]
+    done = subprocess.run(["make", "--dry-run", "docs"], cwd=ROOT, capture_output=True, text=True)
+    assert "mkdocs build --strict" in done.stdout
+    (uploaded,) = [s for s in build["steps"] if "upload-pages-artifact" in s.get("uses", "")]
+    # Not MkDocs' own reading of it, which would import the hooks.
+    settings = (ROOT / "mkdocs.yml").read_text()
+    assert f"\nsite_dir: {uploaded['with']['path']}\n" in settings
+    assert recipe["permissions"] == {"contents": "read"}
+    assert "permissions" not in build
+    assert publish["permissions"] == {"pages": "write", "id-token": "write"}
+    assert publish["if"] == "github.event_name == 'push'"
 
 
 HETCTL = """#!/bin/sh

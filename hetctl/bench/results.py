@@ -29,8 +29,11 @@ class Slo(Frozen):
     """Service-level objective: what a request must keep to count for goodput."""
 
     ttft_s: PositiveFloat | None = None
+    """Longest time to the first token."""
     tpot_s: PositiveFloat | None = None
+    """Longest time per output token."""
     e2el_s: PositiveFloat | None = None
+    """Longest time of a whole request."""
 
     @property
     def limits_s(self) -> dict[str, float]:
@@ -56,6 +59,7 @@ class Load(Frozen):
     num_prefixes: PositiveInt = 1
     """How many different such prefixes there are."""
     num_prompts: PositiveInt = 32
+    """Requests in all."""
     max_concurrency: PositiveInt | None = 8
     """Most requests at a time; None sends each when it is due, whatever is under way."""
     request_rate: PositiveFloat | None = None
@@ -64,9 +68,11 @@ class Load(Frozen):
     """Shape of the gamma distribution of the gaps between requests: 1 is a Poisson process,
     less is burstier. Without effect in a closed loop."""
     seed: NonNegativeInt = 0
+    """Of the requests' random choices."""
     num_warmups: NonNegativeInt = 2
     """Requests before the clock starts; they repeat the first prompt."""
     slo: Slo = Slo()
+    """What a request must keep to count as goodput."""
 
     @property
     def point(self) -> str:
@@ -93,11 +99,14 @@ class Environment(Frozen):
     """Where, when and with what the benchmark ran."""
 
     machine: Machine
+    """As it was probed then."""
     versions: Versions
     git_commit: str | None = None
     """Commit of the folder that hetctl was started in, with ``-dirty`` appended if changed."""
     argv: tuple[str, ...] = ()
+    """The command line."""
     started: AwareDatetime
+    """When the benchmark began."""
 
 
 class Outside(Frozen):
@@ -119,7 +128,9 @@ class Configuration(Frozen):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9+._-]*$")
     """Short and unique; it is also part of file names."""
     title: str
+    """For people."""
     role: Literal["plan", "baseline"]
+    """``plan`` is under test, ``baseline`` is what it is compared with."""
     why: str
     """One sentence: why it is in the comparison."""
     plan: Plan | None = None
@@ -147,7 +158,9 @@ class Distribution(Frozen):
     """A latency over all requests (ITL: over all gaps between tokens) of one run."""
 
     mean_s: NonNegativeFloat
+    """Arithmetic mean."""
     p50_s: NonNegativeFloat
+    """Median."""
     p90_s: NonNegativeFloat
     p95_s: NonNegativeFloat
     p99_s: NonNegativeFloat
@@ -157,11 +170,15 @@ class Measurement(Frozen):
     """What the load generator saw in one run."""
 
     duration_s: PositiveFloat
+    """From the first request to the last answer."""
     completed: PositiveInt
+    """Requests that were answered."""
     failed: NonNegativeInt
+    """Requests that were not."""
     input_tokens: NonNegativeInt
     """Of the completed requests, as the server counted them."""
     output_tokens: NonNegativeInt
+    """Of the completed requests."""
     request_throughput: PositiveFloat
     """Completed requests per second."""
     request_goodput: NonNegativeFloat | None = None
@@ -186,6 +203,7 @@ class Run(Frozen):
     """One load on one server. Files are relative to ``results.json``."""
 
     configuration: str
+    """By its name."""
     repeat: PositiveInt
     """Which start of the server: all points of a repeat share one."""
     point: str
@@ -195,6 +213,7 @@ class Run(Frozen):
     server_start_s: NonNegativeFloat
     """From starting the process until it answered; 0 for an engine from outside."""
     measurement: Measurement
+    """What it gave."""
     server_log: str | None
     """None for an engine from outside."""
     load_log: str | None
@@ -214,11 +233,14 @@ class FailedRun(Frozen):
     """A run that gave no figures. It was not tried again, nor were its later repeats."""
 
     configuration: str
+    """By its name."""
     repeat: PositiveInt
     point: str | None
     """None when no server came up, so that no point could run."""
     phase: FailedPhase
+    """Whether the server did not come up, or the load failed."""
     reason: str
+    """One sentence."""
     log: str
     """Of the server or of the load, whichever tells more."""
     raw_result: str | None = None
@@ -230,8 +252,10 @@ class Skipped(Frozen):
     """A baseline that cannot run here."""
 
     name: str
+    """Of the baseline."""
     title: str
     reason: str
+    """Why it cannot run here."""
 
 
 class Joined(Frozen):
@@ -252,6 +276,7 @@ class Results(Document):
     VERSION: ClassVar[int] = 3
 
     model: str
+    """Folder or hub id."""
     spec: ModelSpec | None = None
     """What the model weighs, to say how much memory a token reads."""
     environment: Environment
@@ -263,12 +288,17 @@ class Results(Document):
     """Whether a configuration was spared the points behind its saturation
     (:mod:`hetctl.bench.saturation`)."""
     configurations: tuple[Configuration, ...]
+    """What is compared, the plan under test first."""
     runs: tuple[Run, ...] = ()
     """Those that gave figures, in the order they ran."""
     failed: tuple[FailedRun, ...] = ()
+    """Those that gave none."""
     skipped: tuple[Skipped, ...] = ()
+    """Baselines that cannot run here."""
     duration_s: NonNegativeFloat = 0.0
+    """Of the whole benchmark."""
     interrupted: bool = False
+    """Whether somebody stopped it."""
     joined: tuple[Joined, ...] = ()
     """Where the parts come from, of results that were put together later."""
     caveats: tuple[str, ...] = ()

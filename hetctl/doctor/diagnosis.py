@@ -33,7 +33,9 @@ class Finding(Outcome):
     """An outcome with the name of its check."""
 
     group: str
+    """The heading that the check is under."""
     name: str
+    """What was checked."""
     seconds: NonNegativeFloat = 0.0
     """How long the check took."""
 
@@ -44,6 +46,7 @@ class Diagnosis(Document):
     KIND: ClassVar[str] = "hetctl.doctor"
 
     findings: tuple[Finding, ...]
+    """One per check, in the order of the report."""
 
     def count(self, status: Status) -> int:
         """How many checks ended so."""

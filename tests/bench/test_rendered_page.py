@@ -1,11 +1,5 @@
-"""The report as a browser shows it: at both widths, in both themes, and on paper.
+"""The report as a browser shows it: at both widths, in both themes, and on paper."""
 
-Skipped, and said so, where there is no Chromium; CI images get one with
-``playwright install --with-deps chromium`` or from their distribution.
-"""
-
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,29 +9,14 @@ import pytest
 from hetctl.bench.html.page import to_html
 from hetctl.bench.results import FailedRun, Skipped
 from tests.bench.sample_folder import sweep_folder
+from tests.browser import CONTRASTS, CUT_LABELS, OVERLAPS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
 Theme = Literal["light", "dark"]
 LOOKS: list[tuple[int, Theme]] = [(400, "light"), (400, "dark"), (1200, "light"), (1200, "dark")]
 LONG = "org/a-model-with-a-name-that-is-much-longer-than-any-sensible-name-of-a-model-would-be"
-
-
-@pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
-    installed = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
-    # A sandbox of its own is not to be had as root, as in containers.
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with playwright.sync_playwright() as api:
-        try:
-            running = api.chromium.launch(executable_path=installed, args=arguments)
-        except playwright.Error as error:
-            pytest.skip(f"no Chromium to look at the report with: {str(error).splitlines()[0]}")
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")
@@ -97,80 +76,21 @@ def test_nothing_makes_the_page_scroll_sideways(page: "Page", width: int) -> Non
     assert outside == []
 
 
-OVERLAPS = """() => [...document.querySelectorAll('figure svg')].flatMap(svg => {
-    const boxes = [...svg.querySelectorAll('text')].map(one =>
-        [one.textContent.trim(), one.getBoundingClientRect()]);
-    const found = [];
-    boxes.forEach(([a, p], i) => boxes.slice(i + 1).forEach(([b, q]) => {
-        const wide = Math.min(p.right, q.right) - Math.max(p.left, q.left);
-        const high = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top);
-        // The boxes of text are a line high, the letters in them less.
-        if (wide > 0.5 && high > 0.3 * Math.min(p.height, q.height))
-            found.push(svg.getAttribute('aria-label') + ': ' + a + ' / ' + b);
-    }));
-    return found;
-})"""
-
-
 @pytest.mark.parametrize("width", [400, 1200])
 def test_labels_of_a_chart_do_not_overlap(page: "Page", width: int) -> None:
     look(page, width, "light")
-    assert page.evaluate(OVERLAPS) == []
+    assert page.evaluate(OVERLAPS, "figure svg") == []
 
 
 def test_labels_stay_inside_of_their_chart(page: "Page") -> None:
-    cut = page.evaluate(
-        """() => [...document.querySelectorAll('figure svg')].flatMap(svg => {
-            const frame = svg.getBoundingClientRect();
-            return [...svg.querySelectorAll('text')].filter(one => {
-                const box = one.getBoundingClientRect();
-                return box.left < frame.left - 1 || box.right > frame.right + 1
-                    || box.top < frame.top - 2 || box.bottom > frame.bottom + 2;
-            }).map(one => svg.getAttribute('aria-label') + ': ' + one.textContent.trim());
-        })"""
-    )
-    assert cut == []
-
-
-CONTRASTS = """() => {
-    const canvas = document.createElement('canvas').getContext('2d');
-    const parse = colour => {
-        canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
-        return [...canvas.getImageData(0, 0, 1, 1).data];
-    };
-    const light = rgb => {
-        const [r, g, b] = rgb.map(v => v / 255)
-            .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-    };
-    const behind = one => {
-        for (let at = one; at; at = at.parentElement) {
-            const rgba = parse(getComputedStyle(at).backgroundColor);
-            if (rgba[3] === 255) return rgba;
-        }
-        return [255, 255, 255, 255];
-    };
-    const found = {};
-    for (const one of document.querySelectorAll('body *')) {
-        const own = [...one.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
-        const box = one.getBoundingClientRect();
-        if (!own || !box.width || one.closest('defs')) continue;
-        const style = getComputedStyle(one);
-        const ink = parse(one instanceof SVGElement ? style.fill : style.color);
-        const [a, b] = [light(ink.slice(0, 3)), light(behind(one).slice(0, 3))];
-        const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-        const name = one.tagName.toLowerCase() + '.' + (one.className.baseVal ?? one.className);
-        found[name] = Math.min(found[name] ?? 99, ratio);
-    }
-    return found;
-}"""
+    assert page.evaluate(CUT_LABELS, "figure svg") == []
 
 
 @pytest.mark.parametrize(("width", "theme"), LOOKS)
 def test_all_text_can_be_read(page: "Page", width: int, theme: Theme) -> None:
     """4.5 is what WCAG asks for (AA)."""
     look(page, width, theme)
-    contrasts: dict[str, float] = page.evaluate(CONTRASTS)
+    contrasts: dict[str, float] = page.evaluate(CONTRASTS, "body *")
     assert len(contrasts) > 15
     assert {name: ratio for name, ratio in contrasts.items() if ratio < 4.5} == {}
 
@@ -213,7 +133,7 @@ def test_a_printed_page_is_white_and_complete(page: "Page", report: Path) -> Non
     page.emulate_media(media="print", color_scheme="dark")
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert background == "rgb(255, 255, 255)"
-    contrasts: dict[str, float] = page.evaluate(CONTRASTS)
+    contrasts: dict[str, float] = page.evaluate(CONTRASTS, "body *")
     assert {name: ratio for name, ratio in contrasts.items() if ratio < 4.5} == {}
     wide = page.evaluate("document.documentElement.scrollWidth")
     assert wide <= 794

@@ -17,6 +17,7 @@ from typing import Any
 import openai
 import pytest
 
+from tests.docs.http_request import documented_requests
 from tests.e2e.engine import ServeProcess
 from tests.e2e.lora import merged_model, write_adapter
 
@@ -412,3 +413,11 @@ def test_what_is_no_request_at_all_is_refused(
     assert caught.value.code in (400, 422)
     with pytest.raises(openai.NotFoundError):
         complete(prompts[0], model="no-such-model")
+
+
+def test_the_requests_that_the_documentation_shows_are_answered(server: ServeProcess) -> None:
+    requests = documented_requests()
+    assert requests
+    for request in requests:
+        answer = json.loads(request.send(server.port, model=str(server.model)))
+        assert answer["choices"][0]["text"]

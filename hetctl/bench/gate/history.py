@@ -20,13 +20,17 @@ class Entry(Frozen):
     kind: Literal["hetctl.history"] = "hetctl.history"
     schema_version: Literal[1] = 1
     git_commit: str | None
+    """That was measured."""
     started: AwareDatetime
     """When the first run started."""
     fingerprint: str
     """Of the machine."""
     model: str
+    """Folder or hub id."""
     configuration: str
+    """Which one was measured."""
     load: Load
+    """What it was sent."""
     versions: Versions
     figures: dict[str, tuple[float, ...]] = Field(min_length=1)
     """One figure per run, by metric; in base units."""

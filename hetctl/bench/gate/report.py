@@ -17,35 +17,46 @@ class Side(Frozen):
     source: str
     """The folder it was read from."""
     git_commit: str | None
+    """That was measured, None where it is not known."""
     started: AwareDatetime
+    """When its first run began."""
     runs: PositiveInt
+    """How many there are."""
 
 
 class Interval(Frozen):
     """A confidence interval of a ratio."""
 
     confidence: PositiveFloat
+    """0.9 or 0.99."""
     low: PositiveFloat
+    """Of the ratio."""
     high: PositiveFloat
+    """Of the ratio."""
 
 
 class MetricResult(Frozen):
     """One metric. Ratios are CURRENT over BASE; medians are over runs, in base units."""
 
     metric: str
+    """By vLLM's name: ``p50_ttft``."""
     threshold: str
     """As given: ``output_throughput<0.95``."""
     verdict: Verdict
     reason: str
+    """One sentence."""
     base_median: NonNegativeFloat
     current_median: NonNegativeFloat
     ratio: PositiveFloat | None = None
     """None where a figure is 0, which has no ratio."""
     clear_interval: Interval | None = None
+    """At 90%: passing asks for it to end before the threshold."""
     alarm_interval: Interval | None = None
+    """At 99%: failing asks for it to leave out 1."""
     base: tuple[float, ...]
     """One figure per run, in the order they ran."""
     current: tuple[float, ...]
+    """As ``base``."""
 
     @property
     def definition(self) -> Metric:
@@ -58,13 +69,19 @@ class GateReport(Document):
     KIND: ClassVar[str] = "hetctl.gate"
 
     verdict: Verdict
+    """The worst of the metrics'."""
     model: str
+    """Folder or hub id."""
     configuration: str
+    """Which one was compared."""
     offered_load: Load
+    """What both sides were sent."""
     base: Side
     current: Side
     metrics: tuple[MetricResult, ...]
+    """One per threshold."""
     allowed: tuple[Aspect, ...] = ()
+    """What may differ, as asked for."""
     notes: tuple[str, ...] = ()
     """What a reader must know before believing the verdict."""
 
