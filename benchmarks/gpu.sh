@@ -8,7 +8,7 @@
 #   SECONDS_LEFT=540 sh benchmarks/gpu.sh         # those that still fit; the others are named
 #
 # Steps: collectives one-gpu tensor-parallel strategies telemetry-test calibrate-test doctor (tests/gpu)
-#        hops all-reduce cpu-linear cpu-stage runtime threads telemetry         (docs/results)
+#        hops all-reduce counting cpu-linear cpu-stage runtime threads telemetry         (docs/results)
 #        calibrate accuracy sweep                                               (planner, reports)
 set -u
 : "${OUT:=gpu-out}" "${PYTHON:=python}" "${MODEL:=benchmarks/llama_8b}"
@@ -18,7 +18,7 @@ began=$(date +%s)
 summary=$OUT/summary.txt
 : > "$summary"
 
-all="collectives one-gpu tensor-parallel hops all-reduce runtime threads cpu-linear cpu-stage \
+all="collectives one-gpu tensor-parallel hops all-reduce counting runtime threads cpu-linear cpu-stage \
 strategies telemetry-test doctor calibrate-test calibrate telemetry accuracy sweep"
 
 # step SECONDS COMMAND...: the step's limit, and what it runs.
@@ -65,6 +65,7 @@ for name in ${*:-$all}; do
       step 300 "$PYTHON" -m hetctl probe --calibrate --save "$OUT/machine.json" ;;
     hops) step 120 "$PYTHON" benchmarks/hops.py ;;
     all-reduce) step 120 "$PYTHON" benchmarks/collectives.py ;;
+    counting) step 60 "$PYTHON" benchmarks/metrics.py ;;
     cpu-linear) step 150 "$PYTHON" benchmarks/cpu_linear.py ;;
     cpu-stage) step 200 "$PYTHON" benchmarks/cpu_stage.py ;;
     runtime)

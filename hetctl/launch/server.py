@@ -31,6 +31,7 @@ _FROM_OTHER_LAUNCHES = {
     env.RANK_MAP,
     env.ROLE,
     env.RUN_DIR,
+    env.METRICS_DIR,
     "VLLM_PP_LAYER_PARTITION",
 }
 

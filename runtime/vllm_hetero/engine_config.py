@@ -13,6 +13,7 @@ from vllm_hetero.active_map import rank_map
 from vllm_hetero.cpu_linear.mode import mode_from_env
 from vllm_hetero.cpu_models import cpu_refusal, quantisation_of
 from vllm_hetero.log import get_logger
+from vllm_hetero.metrics import page
 from vllm_hetero.rank_map import RankMap, RankMapError
 from vllm_hetero.topology import usable_cores
 
@@ -62,7 +63,7 @@ def _announce_variables() -> None:
     """
     from vllm import envs
 
-    for name in env.USER_VARIABLES:
+    for name in (*env.USER_VARIABLES, env.METRICS_DIR):
         envs.environment_variables.setdefault(name, partial(os.environ.get, name))
 
 
@@ -104,6 +105,7 @@ def prepare_engine_config(vllm_config: "VllmConfig") -> None:
         # Cascade attention has no CPU kernel, and stages must take the same path.
         vllm_config.model_config.disable_cascade_attn = True
         _set_up_mixed_groups(vllm_config, ranks)
+    page.serve()
 
 
 def check_variables() -> None:

@@ -28,6 +28,7 @@ VLLM_HETERO_KERNELS_DIR         folder of CPU kernels to use as it is
 VLLM_HETERO_KERNELS_WHEEL       vLLM CPU wheel to take them from, for offline machines
 VLLM_HETERO_ROLE                set for each rank at spawn: ``gpu`` or ``cpu``
 VLLM_HETERO_RUN_DIR             set for each rank: folder for its last words
+VLLM_HETERO_METRICS_DIR         set for the engine: folder in which its ranks count what they do
 =============================== ====================================================
 
 The answers are cached: a process's role is fixed before Python starts in it, and code
@@ -79,6 +80,7 @@ USER_VARIABLES = (
 )
 ROLE = "VLLM_HETERO_ROLE"
 RUN_DIR = "VLLM_HETERO_RUN_DIR"
+METRICS_DIR = "VLLM_HETERO_METRICS_DIR"
 
 
 @cache

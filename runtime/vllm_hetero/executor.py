@@ -1,6 +1,9 @@
 """Starts the ranks, each with its own environment, and reports which one failed."""
 
+import os
+import shutil
 import tempfile
+from dataclasses import replace
 from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -15,9 +18,11 @@ from vllm_hetero.answers import answer, values
 from vllm_hetero.cause import Causes
 from vllm_hetero.failure import FailureBoard
 from vllm_hetero.log import get_logger
+from vllm_hetero.metrics import folder
 from vllm_hetero.preload import missing_libraries
 from vllm_hetero.rank_environment import RankEnvironment
-from vllm_hetero.rank_table import describe
+from vllm_hetero.rank_map import RankMap
+from vllm_hetero.rank_table import Held, describe
 from vllm_hetero.stall import STEPS, Limits, StallWatch
 
 if TYPE_CHECKING:
@@ -58,6 +63,8 @@ class HeterogeneousExecutor(MultiprocExecutor):
         self._run_dir = tempfile.TemporaryDirectory(
             prefix="vllm_hetero-", dir=envs.VLLM_RPC_BASE_PATH
         )
+        self._metrics_dir = os.environ.get(env.METRICS_DIR) or self._run_dir.name
+        folder.prepare(self._metrics_dir, ranks)
         self._causes = Causes(ranks, FailureBoard.at(self._run_dir.name))
         self._watch = StallWatch(ranks, self._run_dir.name, self._limits, self._end_stalled)
         self._processes: list[BaseProcess] = []
@@ -127,7 +134,10 @@ class HeterogeneousExecutor(MultiprocExecutor):
         sizes = [
             sum(tensor.size for tensor in config.kv_cache_tensors) for config in kv_cache_configs
         ]
-        held = self.collective_rpc("held", args=(sizes,))
+        held: list[Held] = self.collective_rpc("held", args=(sizes,))
+        layers = zip(self._ranks.ranks, held, strict=True)
+        ready = RankMap(tuple(replace(rank, layers=has.layers) for rank, has in layers))
+        folder.describe(self._metrics_dir, ready)
         logger.info("Ranks are ready:\n%s", describe(self._ranks, held))
 
     def shutdown(self) -> None:
@@ -136,6 +146,7 @@ class HeterogeneousExecutor(MultiprocExecutor):
         super().shutdown()
         if (run_dir := getattr(self, "_run_dir", None)) is not None:
             run_dir.cleanup()
+            shutil.rmtree(self._metrics_dir, ignore_errors=True)
 
     def _end_stalled(self, cause: str) -> None:
         """Called by the watch: end all ranks, which vLLM's monitor takes for a failure."""

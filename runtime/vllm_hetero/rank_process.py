@@ -12,6 +12,7 @@ from vllm.v1.executor.multiproc_executor import WorkerProc
 
 from vllm_hetero import activity, env
 from vllm_hetero.failure import EXIT_CODE, end_the_engine
+from vllm_hetero.metrics import folder, record
 from vllm_hetero.rank_map import RankMap
 
 ENGINE_GONE_GRACE_S = 5.0
@@ -30,6 +31,7 @@ class RankProcess(WorkerProc):
     def worker_main(*args: Any, **kwargs: Any) -> None:
         """Entry point of the process; the arguments are vLLM's."""
         activity.start_own(os.environ[env.RUN_DIR], kwargs["rank"])
+        record.start_own(folder.of_engine(), kwargs["rank"])
         threading.Thread(target=_end_with_engine, daemon=True, name="EndWithEngine").start()
         # vLLM's entry point makes the object by this name.
         multiproc_executor.WorkerProc = RankProcess
@@ -37,14 +39,14 @@ class RankProcess(WorkerProc):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         rank = kwargs["rank"]
-        record = activity.own()
-        assert record is not None
-        before = record.enter("its start")
+        doing = activity.own()
+        assert doing is not None
+        before = doing.enter("its start")
         try:
             super().__init__(*args, **kwargs)
         except Exception as error:
             end_the_engine(rank, _device(rank), "its start", error)
-        record.leave(before)
+        doing.leave(before)
 
     def worker_busy_loop(self) -> None:
         try:
@@ -65,6 +67,8 @@ def _end_with_engine() -> None:
     engine = multiprocessing.parent_process()
     assert engine is not None
     engine.join()
+    # At once: a rank that ends in order may do so before the time is up.
+    for left in (os.environ[env.RUN_DIR], folder.of_engine()):
+        shutil.rmtree(left, ignore_errors=True)
     time.sleep(ENGINE_GONE_GRACE_S)
-    shutil.rmtree(os.environ[env.RUN_DIR], ignore_errors=True)
     os._exit(EXIT_CODE)

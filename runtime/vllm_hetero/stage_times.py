@@ -1,22 +1,16 @@
-"""How long a rank computes in each step, for benchmarks.
-
-``VLLM_HETERO_STAGE_TIMES=1`` turns it on. A rank then remembers its last steps, and its
-worker's ``stage_times`` (by ``LLM.collective_rpc`` or, in vLLM's development mode, over HTTP)
-hands them out. What a rank waits for another is not in them.
-"""
+"""How long a rank computes in each step. What it waits for another is not in it."""
 
 import time
 from collections import deque
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
 if TYPE_CHECKING:
     from vllm.v1.worker.gpu_model_runner import GPUModelRunner
-
-_REMEMBERED = 4096
 
 
 @dataclass(frozen=True)
@@ -33,17 +27,31 @@ class StageTime:
     """Of logits and sampling; 0 on every stage but the last."""
 
 
-class StageTimes:
-    """Measures the steps of a model runner, from now on."""
+class StepTimer:
+    """Times the steps of a model runner, from now on.
 
-    def __init__(self, model_runner: "GPUModelRunner") -> None:
-        self._steps: deque[_Step] = deque(maxlen=_REMEMBERED)
-        self._span = _GpuSpan if model_runner.device.type == "cuda" else _CpuSpan
+    A GPU's host runs ahead of it, so a step's time is known later: it is told when the GPU is
+    found to be done, and nobody waits for that.
+
+    Args:
+        model_runner: Of this rank; its model is loaded.
+        tell: Called once for each step, in order.
+    """
+
+    def __init__(self, model_runner: "GPUModelRunner", *tell: Callable[[StageTime], None]) -> None:
+        self._tell = tell
+        self._steps: deque[_Step] = deque()
+        self._on_gpu = model_runner.device.type == "cuda"
+        self._stream: torch.cuda.Stream | None = None
         forward = model_runner._model_forward
 
         @wraps(forward)
         def timed(*args: Any, **kwargs: Any) -> Any:
+            self.settle()
             begun_s = time.perf_counter()
+            if self._on_gpu:
+                # Once a step: it costs more than recording an event.
+                self._stream = torch.cuda.current_stream()
             layers = self._span()
             output = forward(*args, **kwargs)
             layers.end()
@@ -54,10 +62,24 @@ class StageTimes:
         self._time_head(model_runner.model, "compute_logits")
         self._time_head(model_runner, "_sample")
 
-    def take(self) -> list[dict[str, Any]]:
-        """The steps since the last call, as dicts of :class:`StageTime`."""
-        steps, self._steps = list(self._steps), deque(maxlen=_REMEMBERED)
-        return [asdict(step.time()) for step in steps]
+    def settle(self) -> None:
+        """Tell the steps that are done. To be called when none is in the middle."""
+        while self._steps and self._steps[0].is_done():
+            self._tell_first()
+
+    def finish(self) -> None:
+        """Wait until all steps are done, and tell them."""
+        while self._steps:
+            self._steps[0].wait()
+            self._tell_first()
+
+    def _span(self) -> "_Span":
+        return _CpuSpan() if self._stream is None else _GpuSpan(self._stream)
+
+    def _tell_first(self) -> None:
+        step = self._steps.popleft().time()
+        for tell in self._tell:
+            tell(step)
 
     def _time_head(self, owner: Any, method: str) -> None:
         """Add the time of each call of ``owner.method`` to the step that it belongs to."""
@@ -67,11 +89,13 @@ class StageTimes:
 
         @wraps(call)
         def timed(*args: Any, **kwargs: Any) -> Any:
+            # Warming up samples without a step.
+            if not self._steps:
+                return call(*args, **kwargs)
             span = self._span()
             output = call(*args, **kwargs)
             span.end()
-            if self._steps:
-                self._steps[-1].head.append(span)
+            self._steps[-1].head.append(span)
             return output
 
         setattr(owner, method, timed)
@@ -83,6 +107,16 @@ class _Step:
     begun_s: float
     layers: "_Span"
     head: list["_Span"] = field(default_factory=list)
+
+    @property
+    def _last(self) -> "_Span":
+        return self.head[-1] if self.head else self.layers
+
+    def is_done(self) -> bool:
+        return self._last.is_done()
+
+    def wait(self) -> None:
+        self._last.wait()
 
     def time(self) -> StageTime:
         head_s = sum(span.seconds() for span in self.head)
@@ -96,24 +130,45 @@ class _CpuSpan:
     def end(self) -> None:
         self._end = time.perf_counter()
 
+    def is_done(self) -> bool:
+        return True
+
+    def wait(self) -> None:
+        pass
+
     def seconds(self) -> float:
         return self._end - self._start
 
 
 class _GpuSpan:
-    """Between two points of the current stream: the host runs ahead of the GPU."""
+    """Between two points of a stream."""
 
-    def __init__(self) -> None:
-        self._start = torch.cuda.Event(enable_timing=True)
-        self._end = torch.cuda.Event(enable_timing=True)
-        self._start.record()
+    _spare: ClassVar[list[tuple[torch.cuda.Event, torch.cuda.Event]]] = []
+    """Events are used again: making one costs more than recording it."""
+
+    def __init__(self, stream: torch.cuda.Stream) -> None:
+        self._stream = stream
+        self._events = self._spare.pop() if self._spare else (_event(), _event())
+        self._events[0].record(stream)
 
     def end(self) -> None:
-        self._end.record()
+        self._events[1].record(self._stream)
+
+    def is_done(self) -> bool:
+        return self._events[1].query()
+
+    def wait(self) -> None:
+        self._events[1].synchronize()
 
     def seconds(self) -> float:
-        self._end.synchronize()
-        return self._start.elapsed_time(self._end) / 1e3
+        """To be asked once, of a span that is done."""
+        start, end = self._events
+        self._spare.append(self._events)
+        return start.elapsed_time(end) / 1e3
+
+
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event(enable_timing=True)
 
 
 _Span = _CpuSpan | _GpuSpan

@@ -1,6 +1,8 @@
 """The worker of each rank: vLLM's GPU or CPU worker, told its place by the rank map."""
 
+from collections import deque
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from vllm.distributed.parallel_state import get_pp_group, get_tp_group
@@ -11,9 +13,14 @@ from vllm_hetero.collectives.tensor_parallel import agree_on_tokens, rehearsal
 from vllm_hetero.compute_threads import settle
 from vllm_hetero.failure import ends_the_engine
 from vllm_hetero.kv_specs import alike_on_all_devices
+from vllm_hetero.layer_weights import LayerWeights
 from vllm_hetero.log import get_logger
+from vllm_hetero.metrics import record
+from vllm_hetero.metrics.record import Word
+from vllm_hetero.metrics.step_meter import StepMeter
 from vllm_hetero.patches import (
     cpu_discarded_draws,
+    layer_weights,
     lora_base_rows,
     memory_nodes,
     sliding_window_blocks,
@@ -21,7 +28,7 @@ from vllm_hetero.patches import (
 from vllm_hetero.rank_config import adapt_to_rank
 from vllm_hetero.rank_environment import own_memory_nodes
 from vllm_hetero.rank_table import Held
-from vllm_hetero.stage_times import StageTimes
+from vllm_hetero.stage_times import StageTime, StepTimer
 from vllm_hetero.weight_memory import WeightMemory
 
 if env.role() == "cpu":
@@ -31,8 +38,11 @@ else:
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
+    from vllm.v1.core.sched.output import SchedulerOutput
 
 logger = get_logger(__name__)
+
+_REMEMBERED_STEPS = 4096
 
 
 class HeterogeneousWorker(DeviceWorker):
@@ -76,14 +86,22 @@ class HeterogeneousWorker(DeviceWorker):
 
     @ends_the_engine
     def load_model(self, *args: Any, **kwargs: Any) -> Any:
-        memory = WeightMemory()
-        with self._prepared_for_loading():
+        memory, weights = WeightMemory(), LayerWeights()
+        with layer_weights.counted_by(weights), self._prepared_for_loading():
             loaded = super().load_model(*args, **kwargs)
         self.weight_bytes = memory.used_by(self.model_runner)
         agree_on_tokens(self.model_runner)
-        if env.stage_times():
-            self._stage_times = StageTimes(self.model_runner)
+        self._measure_steps(weights.read_bytes)
         return loaded
+
+    def _measure_steps(self, layer_read_bytes: int | None) -> None:
+        self._record = own = record.own()
+        assert own is not None
+        own.set(Word.WEIGHT_BYTES, self.weight_bytes)
+        self._meter = StepMeter(own, layer_read_bytes, self.model_runner.device)
+        self._remembered: deque[StageTime] = deque(maxlen=_REMEMBERED_STEPS)
+        remember = (self._remembered.append,) if env.stage_times() else ()
+        self._timer = StepTimer(self.model_runner, self._meter.computed, *remember)
 
     @ends_the_engine
     def get_kv_cache_spec(self) -> dict[str, Any]:
@@ -97,17 +115,23 @@ class HeterogeneousWorker(DeviceWorker):
             kv_cache_bytes: Size of each rank's KV cache, as the engine decided.
         """
         layers = self.model_config.get_layers_start_end_indices(self.parallel_config)
+        self._record.set(Word.KV_CACHE_BYTES, kv_cache_bytes[self.rank])
         return Held(layers, self.weight_bytes, kv_cache_bytes[self.rank])
 
     def stage_times(self) -> list[dict[str, Any]]:
         """The steps since the last call, each as a dict of :class:`StageTime`.
+
+        Called by ``LLM.collective_rpc`` or, in vLLM's development mode, over HTTP.
 
         Raises:
             RuntimeError: they are not recorded.
         """
         if not env.stage_times():
             raise RuntimeError(f"stage times are not recorded; start with {env.STAGE_TIMES}=1")
-        return self._stage_times.take()
+        self._timer.finish()
+        steps = [asdict(step) for step in self._remembered]
+        self._remembered.clear()
+        return steps
 
     def _prepared_for_loading(self) -> AbstractContextManager[None]:
         if not self.rank_entry.is_cpu:
@@ -150,9 +174,16 @@ class HeterogeneousWorker(DeviceWorker):
             return super().compile_or_warm_up_model()
 
     @ends_the_engine
-    def execute_model(self, *args: Any, **kwargs: Any) -> Any:
-        return super().execute_model(*args, **kwargs)
+    def execute_model(self, scheduler_output: "SchedulerOutput") -> Any:
+        begun_s = self._meter.begins()
+        output = super().execute_model(scheduler_output)
+        self._meter.ends(begun_s, scheduler_output.total_num_scheduled_tokens)
+        return output
 
     @ends_the_engine
     def sample_tokens(self, *args: Any, **kwargs: Any) -> Any:
-        return super().sample_tokens(*args, **kwargs)
+        begun_s = self._meter.begins()
+        output = super().sample_tokens(*args, **kwargs)
+        self._timer.settle()
+        self._meter.ends(begun_s)
+        return output

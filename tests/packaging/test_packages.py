@@ -96,7 +96,7 @@ def test_the_wheel_holds_both_packages_with_their_types_and_no_test(built: Path)
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
         names = set(wheel.namelist())
     assert {"hetctl/py.typed", "vllm_hetero/py.typed"} <= names
-    assert "hetctl/_profiles/gpus.toml" in names
+    assert {"hetctl/_profiles/gpus.toml", "hetctl/launch/grafana_dashboard.json"} <= names
     folders = {name.partition("/")[0] for name in names}
     assert folders == {"hetctl", "vllm_hetero", "hetctl-9.8.7.dist-info"}
     with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:

@@ -45,6 +45,14 @@ FUNCTIONS = {
     "v1/worker/gpu_model_runner.py": {
         "GPUModelRunner.capture_model": ["self"],
         "GPUModelRunner.sample_tokens": ["self", "grammar_output"],
+        "GPUModelRunner._model_forward": [
+            "self",
+            "input_ids",
+            "positions",
+            "intermediate_tensors",
+            "inputs_embeds",
+        ],
+        "GPUModelRunner._sample": ["self", "logits", "spec_decode_metadata"],
     },
     "v1/worker/gpu/model_runner.py": {"GPUModelRunner.capture_model": ["self"]},
     "utils/ompmultiprocessing.py": {
@@ -154,6 +162,9 @@ FUNCTIONS = {
         "initialize_dummy_weights": ["model", "model_config", "low", "high", "seed"],
         "initialize_single_dummy_weight": ["param", "low", "high", "seed"],
     },
+    "model_executor/model_loader/utils.py": {
+        "process_weights_after_loading": ["model", "model_config", "target_device"],
+    },
     "model_executor/model_loader/dummy_loader.py": {
         "DummyModelLoader.load_weights": ["self", "model", "model_config"],
         "DummyModelLoader._process_online_quant_layer": ["self", "layer", "info"],
@@ -192,8 +203,27 @@ MENTIONS = {
         "torch.set_num_threads = skip_set_num_threads",
         'os.environ["VLLM_DIST_IDENT"] = self.distributed_init_method.split(":")[-1]',
     ],
+    # Between loading and processing weights they can be counted.
+    "model_executor/model_loader/base_loader.py": [
+        "            process_weights_after_loading(model, model_config, target_device)",
+    ],
+    "model_executor/layers/fused_moe/routed_experts.py": ["class RoutedExperts("],
+    "model_executor/layers/vocab_parallel_embedding.py": [
+        "class ParallelLMHead(VocabParallelEmbedding):",
+        "import dispatch_cpu_unquantized_gemm",
+    ],
+    # What /metrics shows.
+    "v1/metrics/prometheus.py": [
+        "multiprocess.MultiProcessCollector(registry)",
+        "return REGISTRY",
+    ],
+    "v1/core/sched/output.py": ["total_num_scheduled_tokens: int"],
     "config/cache.py": ["user_specified_block_size", "kv_cache_memory_bytes"],
     "v1/worker/gpu_model_runner.py": [
+        # Steps go through these two, and warming up does not go through the first.
+        "model_output = self._model_forward(\n                input_ids=input_ids,",
+        "positions=positions,",
+        "logits = self.model.compute_logits(sample_hidden_states)",
         "def sync_and_gather_intermediate_tensors",
         "self.model_memory_usage = m.consumed_memory",
         "self.kv_cache_config = kv_cache_config",
@@ -222,7 +252,6 @@ MENTIONS = {
     "platforms/__init__.py": ["PLATFORM_PLUGINS_GROUP"],
     # Imported where they are called, so that a patch of the module is seen.
     "model_executor/layers/linear.py": ["import dispatch_cpu_unquantized_gemm"],
-    "model_executor/layers/vocab_parallel_embedding.py": ["import dispatch_cpu_unquantized_gemm"],
 }
 
 

@@ -25,7 +25,13 @@ class Sender(Protocol):
 
 
 class Receiver(Protocol):
-    """The receiving end."""
+    """The receiving end.
+
+    Attributes:
+        message_bytes: What the tensors of the last message hold, as it was sent.
+    """
+
+    message_bytes: int
 
     def recv(self) -> TensorDict:
         """Wait for the next message.

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 
 from vllm_hetero import env
 from vllm_hetero.hops import Receiver, Sender
+from vllm_hetero.hops.counted import CountedReceiver, CountedSender
 from vllm_hetero.hops.gloo import GlooReceiver, GlooSender
 from vllm_hetero.hops.segment import SegmentError, attach
 from vllm_hetero.hops.shm import ShmReceiver, ShmSender, create_segment
+from vllm_hetero.metrics import record
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -50,7 +52,18 @@ def connect_hops(group: "HeterogeneousGroupCoordinator", config: "VllmConfig") -
             _connect_gloo(hops, group, peer, sends)
         else:
             _connect_shm(hops, group, peer, sends, _message_bytes(config))
+    _count(hops)
     return hops
+
+
+def _count(hops: Hops) -> None:
+    """Let the ends count, in the process of an engine's rank."""
+    if (own := record.own()) is None:
+        return
+    for peer, sender in hops.senders.items():
+        hops.senders[peer] = CountedSender(sender, own)
+    for peer, receiver in hops.receivers.items():
+        hops.receivers[peer] = CountedReceiver(receiver, own)
 
 
 def _connect_gloo(

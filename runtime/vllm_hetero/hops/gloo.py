@@ -7,6 +7,7 @@ from vllm.distributed.parallel_state import GroupCoordinator, Handle
 
 from vllm_hetero import activity
 from vllm_hetero.hops import TensorDict
+from vllm_hetero.hops.message import tensor_bytes
 from vllm_hetero.hops.receive_buffers import ReceiveBuffers
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class GlooReceiver:
         self._group = group
         self._peer = peer_in_group
         self._buffers = ReceiveBuffers(group.device, group.max_tokens)
+        self.message_bytes = 0
 
     def recv(self) -> TensorDict:
         with activity.waiting():
@@ -41,6 +43,7 @@ class GlooReceiver:
             assert on_host is not None
             for handle in handles:
                 handle.wait()
+        self.message_bytes = tensor_bytes(on_host)
         return {
             key: self._buffers.fill(key, value) if isinstance(value, torch.Tensor) else value
             for key, value in on_host.items()

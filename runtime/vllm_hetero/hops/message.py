@@ -56,6 +56,8 @@ class Layout:
 
     tensors: tuple[TensorLayout, ...]
     payload_bytes: int
+    """With what aligns them."""
+    tensor_bytes: int
     packed: bytes
     """The descriptor, as it is written."""
 
@@ -71,6 +73,11 @@ def layout_of(tensors: Mapping[str, Any]) -> Layout:
         if not isinstance(tensor, torch.Tensor):
             raise ValueError(f"a hop carries plain tensors only, {name!r} is {tensor!r:.60}")
     return _layout(tuple([(name, t.dtype, t.shape) for name, t in tensors.items()]))
+
+
+def tensor_bytes(tensors: Mapping[str, Any]) -> int:
+    """What the tensors of a message hold."""
+    return sum(value.nbytes for value in tensors.values() if isinstance(value, torch.Tensor))
 
 
 def overlap(entry: TensorLayout, start: int, size: int) -> tuple[int, int]:
@@ -96,7 +103,8 @@ def _layout(tensors: tuple[tuple[str, torch.dtype, tuple[int, ...]], ...]) -> La
         size = math.prod(shape) * dtype.itemsize
         entries.append(TensorLayout(name, dtype, tuple(shape), offset, size))
         offset += aligned(size)
-    return Layout(tuple(entries), offset, _packed(entries, offset))
+    size = sum(entry.size for entry in entries)
+    return Layout(tuple(entries), offset, size, _packed(entries, offset))
 
 
 def _packed(entries: list[TensorLayout], payload_bytes: int) -> bytes:

@@ -168,6 +168,7 @@ class ShmReceiver:
         if device.type == "cuda":
             self._tail = StreamWord(self._memory, TAIL_OFFSET)
         self._buffers = ReceiveBuffers(device, max_tokens)
+        self.message_bytes = 0
         self._held: Record | None = None
         self._assembly: torch.Tensor | None = None
 
@@ -177,6 +178,7 @@ class ShmReceiver:
             self._held = None
         record = self.ring.next()
         layout = read_descriptor(self._memory.view, record.offset)
+        self.message_bytes = layout.tensor_bytes
         if self._device.type == "cuda":
             return self._to_gpu(record, layout)
         if record.size - DESCRIPTOR_BYTES >= layout.payload_bytes:
