@@ -56,7 +56,18 @@ def test_the_planner_imports_data_types_only(file: Path) -> None:
     assert {name for name in ours if not name.startswith(tuple(allowed))} == set()
 
 
-COMMANDS = ("probe", "doctor", "plan", "serve", "bench", "report", "gate", "config", "model tiny")
+COMMANDS = (
+    "probe",
+    "doctor",
+    "plan",
+    "serve",
+    "top",
+    "bench",
+    "report",
+    "gate",
+    "config",
+    "model tiny",
+)
 COMMANDS += ("kernels status",)
 HELP = ("--help", "--version", *(f"{command} --help" for command in COMMANDS))
 

@@ -19,6 +19,7 @@ from hetctl.cli.plan import plan
 from hetctl.cli.probe import probe
 from hetctl.cli.report import report
 from hetctl.cli.serve import serve
+from hetctl.cli.top import top
 from hetctl.errors import EXIT_INTERRUPTED, HetctlError
 
 app = Commands(
@@ -58,6 +59,7 @@ app.command(short_help="Tell what this machine is.")(probe)
 app.command(short_help="Check that this machine is ready.")(doctor)
 app.command(short_help="Find the fastest split of a model.")(plan)
 app.command(short_help="Run a plan as a server.")(serve)
+app.command(short_help="Show what a running server does.")(top)
 app.command(short_help="Measure a plan against its baselines.")(bench)
 app.command(short_help="Rebuild the reports of a measurement.")(report)
 app.command(short_help="Fail when a change made it slower.")(gate)

@@ -50,6 +50,9 @@ def call(arguments: list[str]) -> None:
         if not {"--out", "--resume"} & set(arguments):
             # By its own choice, the folder would be the same for all calls within a second.
             kept.insert(1, f"--out=hetctl-bench-{time.monotonic_ns()}")
+    if command == "top":
+        _show_a_server(arguments)
+        return
     if "--from" in kept and command == "kernels":
         _read(arguments)
         return
@@ -115,6 +118,21 @@ def _print_server(arguments: list[str]) -> None:
             if " serve " in line:
                 words = shlex.split(line)
                 keep_vllm_command(words[words.index("serve") :])
+
+
+def _show_a_server(arguments: list[str]) -> None:
+    """Look at a server of metrics alone, wherever a page says that one is."""
+    from hetctl.cli.app import main
+    from tests.cli.metrics_server import MetricsServer
+    from tests.top.pages import two_ranks
+
+    _read(arguments)
+    words = [word for word in arguments if "://" not in word]
+    if "--interval" in words:
+        words[words.index("--interval") + 1] = "0.1"
+    with MetricsServer(two_ranks) as server:
+        sys.argv = ["hetctl", *words, server.url]
+        main()
 
 
 def keep_vllm_command(words: list[str]) -> None:

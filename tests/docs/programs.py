@@ -11,7 +11,8 @@ program               what becomes of a call
 those in REAL         runs
 hetctl                runs, on ``hetctl_calls.MACHINE`` where a plan asks for one, with
                       the exceptions of ``hetctl_calls.py``: a server is planned and printed, not
-                      started; a benchmark ends before its first server; nothing is calibrated
+                      started, and looked at where none runs; a benchmark ends before its first
+                      server; nothing is calibrated
 vllm                  its command line is kept, and read by vLLM's own parser in
                       ``test_commands.py``; engines run in ``tests/e2e``
 make                  ``make --dry-run`` in this repository

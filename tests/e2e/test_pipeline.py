@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from hetctl.top.page import metrics_page
+from hetctl.top.samples import parse
 from tests.e2e.engine import ServeProcess, left_behind, shared_memory
 
 pytestmark = pytest.mark.engine
@@ -54,6 +56,16 @@ def test_a_split_changes_no_token_and_leaves_nothing_behind(
         assert all(rank["used_bytes"] > rank["weight_bytes"] > 1 << 20 for rank in reported)
         assert len({rank["kv_cache_blocks"] for rank in reported}) == 1
         tokens = all_completions(server, prompts)
+        url = f"http://127.0.0.1:{server.port}"
+        page = parse(metrics_page(url), url)
+        sent = page.of_ranks("vllm_hetero_hop_sent_bytes_total")
+        received = page.of_ranks("vllm_hetero_hop_received_bytes_total")
+        assert list(sent.values()) == list(received.values()) != []
+        assert min(sent.values()) > 0
+        assert (sent.keys(), received.keys()) == (
+            set(range(len(layers) - 1)),
+            set(range(1, len(layers))),
+        )
         assert server.end(signal.SIGTERM) == 0
     assert len(prompts) == 16
     assert tokens == one_rank_tokens

@@ -20,6 +20,7 @@ _WRITERS = {
     "hetctl.results": "`hetctl bench`: `results.json`",
     "hetctl.run_record": "`hetctl bench`: each line of `~/.cache/hetctl/runs/FINGERPRINT.jsonl`",
     "hetctl.server": "`hetctl serve`, while it runs",
+    "hetctl.server_frame": "`hetctl top --json`",
     "hetctl.sweep": "`hetctl plan --sweep ... --json`",
     "vllm_hetero.rank_map": "`hetctl serve --dry-run`: `VLLM_HETERO_RANK_MAP`",
 }
