@@ -5,6 +5,7 @@
 #     --publish 127.0.0.1:8000:8000 --volume "$HOME/.cache/huggingface:/models" \
 #     hetctl serve org/model --host 0.0.0.0
 #
+# `hetctl serve MODEL --emit docker` or `--emit k8s` writes the same as a file, with more of it.
 # SYS_NICE lets CPU ranks bind their memory to a NUMA node; `hetctl doctor` in the container says
 # what else it lacks.
 
@@ -33,7 +34,8 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
         gcc libc6-dev libnuma1 libtcmalloc-minimal4t64 python3 python3-dev \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --create-home --uid 10001 hetctl
+    && useradd --create-home --uid 10001 hetctl \
+    && install --directory --owner 10001 /models
 COPY --from=build /opt/hetctl /opt/hetctl
 ENV PATH=/opt/hetctl/bin:$PATH \
     VLLM_HETERO_CACHE=/opt/hetctl/cache \

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _SPLIT = "Split"
 _LOAD = "Load"
+PANELS = (_SPLIT, _LOAD)
+"""Of the options that lead to a plan."""
 
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="Model folder, or Hugging Face hub id.")

@@ -9,6 +9,7 @@ import typer
 
 from hetctl.cli import plan_options as options
 from hetctl.cli.vllm_args import ModelAndVllmArgs, model_and_vllm_args
+from hetctl.launch.emit.target import Target
 from hetctl.launch.p2p import P2P
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ _WATCH_S = 1.0
 
 
 def serve(
+    ctx: typer.Context,
     arguments: ModelAndVllmArgs = None,
     split: options.Split = "auto",
     strategy: options.Strategy = "auto",
@@ -88,6 +90,15 @@ def serve(
             rich_help_panel=_LAUNCH,
         ),
     ] = False,
+    emit: Annotated[
+        Target | None,
+        typer.Option(
+            "--emit",
+            help="Print a systemd unit, a Kubernetes manifest, a Compose file or a file of "
+            "variables that starts this server, and start nothing.",
+            rich_help_panel=_LAUNCH,
+        ),
+    ] = None,
 ) -> None:
     """Plan MODEL and run the plan as one vLLM engine.
 
@@ -121,6 +132,11 @@ def serve(
             corrections=corrections,
         ).plan()
     command = launch_command(plan, host=host, port=port, extra_args=vllm_args, p2p=p2p)
+    if emit is not None:
+        from hetctl.cli.emit import service_file
+
+        typer.echo(service_file(ctx, emit, plan, plan_file, vllm_args), nl=False)
+        return
     if dry_run:
         typer.echo(command.as_shell(), nl=False)
         return

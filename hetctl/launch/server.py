@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from hetctl.cache import cache_folder
 from hetctl.errors import LaunchError
 from hetctl.launch.command import LaunchCommand
 from hetctl.launch.parent_death import end_with_parent
@@ -74,7 +75,7 @@ class Server:
         Raises:
             LaunchError: the log file cannot be written or the program cannot be run.
         """
-        # vLLM's sockets and the ranks' last words go where stop() removes them.
+        # Sockets, temporary files and the ranks' last words go where stop() removes them.
         self._folder = RunFolder()
         try:
             self.log_path.parent.mkdir(parents=True, exist_ok=True)
@@ -170,9 +171,14 @@ class Server:
         inherited = {k: v for k, v in os.environ.items() if k not in _FROM_OTHER_LAUNCHES}
         own = {
             "VLLM_RPC_BASE_PATH": str(run_folder),
+            # A compiler that is killed, say, leaves its temporary files.
+            "TMPDIR": str(run_folder),
             env.MEMORY_REPORT: str(self.memory_report),
         }
-        return {**inherited, **own, **self.command.env}
+        # What torch compiles is to outlive the server. Its own choice is a name in the folder for
+        # temporary files that another user can guess, and take first.
+        kept = {"TORCHINDUCTOR_CACHE_DIR": str(cache_folder() / "torchinductor")}
+        return {**kept, **inherited, **own, **self.command.env}
 
     def _healthy(self) -> bool:
         if self.poll() is not None:

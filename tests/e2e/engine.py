@@ -136,14 +136,19 @@ def left_behind(server: ServeProcess, shm_before: set[Path]) -> list[str]:
         for process in server.descendants
         if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     ]
-    in_use = _shared_memory_in_use()
-    left = [path for path in shared_memory() - shm_before if _inode(path) not in in_use]
+    left = unmapped(shared_memory() - shm_before)
     return alive + [f"shared memory {path}" for path in left]
 
 
 def shared_memory() -> set[Path]:
     """What is in ``/dev/shm`` now."""
     return set(Path("/dev/shm").iterdir())
+
+
+def unmapped(paths: set[Path]) -> list[Path]:
+    """Those that no running process uses."""
+    in_use = _shared_memory_in_use()
+    return [path for path in sorted(paths) if _inode(path) not in in_use]
 
 
 def _shared_memory_in_use() -> set[int | None]:

@@ -1,0 +1,114 @@
+"""``hetctl serve --emit``: the options that were given, from anywhere, and no secret."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from hetctl.cli.app import app
+from hetctl.errors import UsageError
+from hetctl.launch.emit.target import Target
+from hetctl.model.tiny import write_tiny
+
+LOAD = ("--cpu-ranks", "2", "--split", "2,6", "--concurrency", "2")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory; the demo model is in it."""
+    monkeypatch.chdir(tmp_path)
+    write_tiny(tmp_path / "tiny")
+    return tmp_path
+
+
+def emit(target: str, *words: str) -> str:
+    result = run("serve", "--emit", target, *words)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(app, list(words))
+
+
+@pytest.mark.parametrize("target", list(Target))
+def test_every_target_prints_its_file_and_starts_nothing(folder: Path, target: str) -> None:
+    text = emit(target, "tiny", *LOAD)
+    assert text.startswith("# ")
+    assert text.endswith("\n")
+    assert {path.name for path in folder.iterdir()} == {"tiny"}
+
+
+def test_a_service_finds_the_model_and_files_from_any_folder(folder: Path) -> None:
+    assert f"hetctl plan {folder}/tiny --split=2,6" in emit("systemd", "tiny", *LOAD)
+    assert run("plan", str(folder / "tiny"), *LOAD, "--save", "p.json").exit_code == 0
+    unit = emit("systemd", "--plan", "p.json", "--log", "serve.log")
+    assert f"LoadCredential=plan.json:{folder}/p.json" in unit
+    assert f"--log={folder}/serve.log" in unit
+
+
+def test_options_from_variables_and_files_go_in(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "hetctl.toml").write_text("[serve]\nconcurrency = 3\np2p = 'gloo'\n")
+    monkeypatch.setenv("HETCTL_SERVE_PORT", "8123")
+    monkeypatch.setenv("VLLM_HETERO_SCHEDULER", "vllm")
+    monkeypatch.setenv("HF_TOKEN", "hf_abcdefghijklmnop")
+    text = emit("docker", "tiny", "--split", "2,6", "--cpu-ranks", "2")
+    main = yaml.safe_load(text)["services"]["hetctl"]
+    assert {"--port=8123", "--concurrency=3", "--p2p=gloo"} <= set(main["command"])
+    assert main["environment"] == {"VLLM_HETERO_SCHEDULER": "vllm", "HF_TOKEN": None}
+
+
+@pytest.mark.parametrize("target", list(Target))
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--api-key", "s3cretw0rd"),
+        ("--api_key=s3cretw0rd",),
+        ("--hf-token", "s3cretw0rd"),
+        ("--tokenizer", "https://me:s3cretw0rd@hub.example/x"),
+        ("--chat-template", "hf_s3cretw0rdabcdef"),
+    ],
+)
+def test_a_secret_is_refused_and_not_repeated(
+    folder: Path, target: str, words: tuple[str, ...]
+) -> None:
+    with pytest.raises(UsageError, match="secret") as caught:
+        emit(target, "tiny", *LOAD, "--", *words)
+    assert "s3cretw0rd" not in str(caught.value)
+
+
+def test_a_plan_with_a_relative_model_is_refused(folder: Path) -> None:
+    assert run("plan", "tiny", *LOAD, "--save", "p.json").exit_code == 0
+    with pytest.raises(UsageError, match="relative path tiny, which a service cannot follow"):
+        emit("k8s", "--plan", "p.json")
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "dash"])
+def test_with_its_variables_hetctl_serve_alone_is_the_same_server(folder: Path, shell: str) -> None:
+    plan = folder / "the plan's $HOME.json"
+    assert run("plan", str(folder / "tiny"), *LOAD, "--save", str(plan)).exit_code == 0
+    words = ["--plan", str(plan), "--port", "8123", "--p2p", "gloo"]
+    (folder / "env").write_text(emit("env", *words))
+    hetctl = [sys.executable, "-m", "hetctl", "serve", "--dry-run"]
+    direct = subprocess.run([*hetctl, *words], capture_output=True, text=True, timeout=60)
+    code = 'set -a; . ./env; set +a; exec "$@"'
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    sourced = subprocess.run(
+        [shell, "-c", code, shell, *hetctl],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "HETCTL_SERVE_PORT": "1"},
+    )
+    assert "VLLM_HETERO_HOP=gloo" in direct.stdout
+    assert (sourced.stdout, sourced.stderr) == (direct.stdout, direct.stderr)
