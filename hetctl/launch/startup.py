@@ -18,6 +18,13 @@ _RANK_FAILED = re.compile(
     r"ended by itself.+)|\w+ was not answered within .+"
 )
 _EXCEPTION = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Exit)(?:: .+|$)")
+# vLLM's own, which name neither a rank nor a remedy. A rank that fails is told of before.
+_ENGINE_ENDED = re.compile(r"Engine core initialization failed|EngineDeadError")
+_ENGINE_GONE = (
+    "The engine's process ended without a word from it or a rank: killed by someone, or by the "
+    "kernel; start it again, or, if dmesg shows that memory ran out, give the CPU ranks fewer "
+    "layers (--split) or a shorter context (--max-model-len)"
+)
 _REFUSAL = re.compile(r"^vllm_hetero: (.+)")
 
 
@@ -47,8 +54,10 @@ def cause(log: str) -> str | None:
         if line.startswith("Value error, "):
             return line.removeprefix("Value error, ").partition(" [type=")[0]
     for line in lines:
-        if _EXCEPTION.match(line) and "Engine core initialization failed" not in line:
+        if _EXCEPTION.match(line) and not _ENGINE_ENDED.search(line):
             return line
+    if any(_EXCEPTION.match(line) for line in lines):
+        return _ENGINE_GONE
     errors = [line for line in lines if "error: " in line]
     return errors[-1] if errors else None
 

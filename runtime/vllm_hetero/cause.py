@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 from signal import Signals
 
-from vllm_hetero import shared_memory
+from vllm_hetero import remedy, shared_memory
 from vllm_hetero.failure import FailureBoard
 from vllm_hetero.kernel_oom import OomKills
 from vllm_hetero.log import get_logger
@@ -51,27 +51,32 @@ class Causes:
         for process in dead:
             process.join(timeout=2.0)
         words = self._board.first()
+        oom = bool(self._oom_kills.since())
         for process in dead:
             code = process.exitcode
             if code is not None and code < 0:
-                self.say(f"{self._name(process)} was killed by {self._signal(Signals(-code))}")
+                self.say(f"{self._name(process)} was killed by {_signal(Signals(-code), oom)}")
         if words is not None:
             self.say(words)
         for process in dead:
-            self.say(f"{self._name(process)} ended by itself, with exit code {process.exitcode}")
+            self.say(
+                f"{self._name(process)} ended by itself, with exit code {process.exitcode}; "
+                f"{remedy.BROKEN}"
+            )
 
     def _name(self, process: BaseProcess) -> str:
         rank = int(process.name.rpartition("-")[2])
         return f"Rank {rank} ({self._ranks.ranks[rank].device})"
 
-    def _signal(self, number: Signals) -> str:
-        if number == Signals.SIGKILL:
-            if self._oom_kills.since():
-                return (
-                    f"{number.name}, most likely by the kernel's out-of-memory killer, which was "
-                    "at work since the start; give the rank fewer layers or less KV cache"
-                )
-            return f"{number.name}: by someone, or by the kernel if memory ran out (see dmesg)"
-        if number == Signals.SIGBUS and shared_memory.free_bytes() < _NEARLY_FULL_BYTES:
-            return f"{number.name}: {shared_memory.FOLDER} is full"
-        return number.name
+
+def _signal(number: Signals, oom: bool) -> str:
+    if number == Signals.SIGKILL and oom:
+        return (
+            f"{number.name}, most likely by the kernel's out-of-memory killer, which was at work "
+            f"since the start; {remedy.MEMORY}"
+        )
+    if number == Signals.SIGKILL:
+        return f"{number.name}: by someone, or by the kernel; {remedy.KILLED}"
+    if number == Signals.SIGBUS and shared_memory.free_bytes() < _NEARLY_FULL_BYTES:
+        return f"{number.name}: {shared_memory.FOLDER} is full; {remedy.FULL_SHARED_MEMORY}"
+    return f"{number.name}; {remedy.REPORT}"

@@ -18,6 +18,7 @@ from typing import Any, NoReturn, Self, TypeVar
 
 from vllm_hetero import activity, env
 from vllm_hetero.log import get_logger
+from vllm_hetero.remedy import of_error
 
 logger = get_logger(__name__)
 
@@ -70,9 +71,9 @@ class FailureBoard:
         if not posted:
             return None
         words = min(posted, key=lambda entry: entry["time_ns"])
-        return (
-            f"Rank {words['rank']} ({words['device']}) failed in {words['doing']}: {words['error']}"
-        )
+        rank = f"Rank {words['rank']} ({words['device']})"
+        error = words["error"]
+        return f"{rank} failed in {words['doing']}: {error.rstrip('.')}; {of_error(error)}"
 
 
 def in_one_line(error: BaseException) -> str:

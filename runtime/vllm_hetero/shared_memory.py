@@ -9,6 +9,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from vllm_hetero.remedy import FULL_SHARED_MEMORY
+
 FOLDER = Path("/dev/shm")
 QUEUE_BYTES = 4 << 20
 """What one of vLLM's message queues is granted. Its ten chunks are reserved with 16 or 24 MiB
@@ -42,8 +44,7 @@ def require_room(world_size: int, folder: Path = FOLDER) -> None:
     if free < needed:
         raise SharedMemoryError(
             f"{folder} has {free / _MIB:.0f} MiB free, but the queues of {world_size} ranks need "
-            f"{needed / _MIB:.0f} MiB; remove files that nobody uses from it, or enlarge it "
-            "(docker run --shm-size=1g, or --ipc=host)."
+            f"{needed / _MIB:.0f} MiB; {FULL_SHARED_MEMORY}."
         )
 
 

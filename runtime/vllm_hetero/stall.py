@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from vllm_hetero import activity, env
+from vllm_hetero import activity, env, remedy
 from vllm_hetero.rank_map import RankMap
 
 POLL_S = 1.0
@@ -100,7 +100,7 @@ def stalled_start(states: Sequence[RankState], limits: Limits, now_ns: int) -> s
     """One sentence on a rank that hangs before all are ready, or None."""
     for state in states:
         if state.stopped_since_ns and _seconds(state.stopped_since_ns, now_ns) > limits.step_s:
-            return f"{state} did not start{_why(state, env.START_TIMEOUT_S)}"
+            return f"{state} did not start{_why(state, env.STALL_TIMEOUT_S)}"
     # Those that are done with their start wait for the others.
     busy = [s for s in states if not s.has_begun or s.doing.method not in ("", UNLIMITED)]
     if not busy:
@@ -145,9 +145,13 @@ def stalled_call(
         first = min(waiting, key=lambda state: state.doing.waits_since_ns)
         return (
             f"{first} stalled in {first.doing.method} for {seconds:.0f} s: it waits for another "
-            "rank, and no rank computes"
+            f"rank, and no rank computes; {remedy.REPORT}"
         )
-    return f"{call.method} was not answered within {seconds:.0f} s, and no rank is at work on it"
+    idle = ", ".join(str(state.rank) for state in states)
+    return (
+        f"{call.method} was not answered within {seconds:.0f} s, and no rank (of {idle}) is at "
+        f"work on it; {remedy.REPORT}"
+    )
 
 
 def _seconds(since_ns: int, now_ns: int) -> float:
@@ -161,8 +165,9 @@ def _also(busy: Sequence[RankState], first: RankState) -> str:
 
 def _why(state: RankState, variable: str) -> str:
     if state.stopped_since_ns:
-        return ": its process is stopped (SIGSTOP or a debugger)"
-    return f"; if it is only slow, raise {variable}"
+        stopped = remedy.STOPPED.format(variable=variable)
+        return f": its process is stopped (SIGSTOP or a debugger); {stopped}"
+    return f"; {remedy.SLOW.format(variable=variable)}"
 
 
 class StallWatch:

@@ -18,6 +18,7 @@ import pytest
 from hetctl.launch.run_folder import RunFolder
 from tests.e2e.engine import ServeProcess, left_behind, shared_memory
 from tests.e2e.rank_plugin import rank_plugin
+from vllm_hetero.remedy import MEMORY
 
 pytestmark = pytest.mark.engine
 
@@ -71,7 +72,7 @@ class Leftovers:
 
     def of(self, server: ServeProcess) -> list[str]:
         left = left_behind(server, self._shared_memory)
-        left += [f"folder {path}" for path in self._folder.glob("*het*")]
+        left += [f"file {path}" for path in self._folder.iterdir()]
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -137,8 +138,9 @@ def test_a_rank_that_raises_ends_the_server_with_its_own_error(
         assert Request(server).status() == 500
         code, said = wait_for_end(server, 60)
     assert code == 1
-    message = "Rank 1 (cpu) failed in execute_model: OutOfMemoryError: CUDA out of memory."
+    message = "Rank 1 (cpu) failed in execute_model: OutOfMemoryError: CUDA out of memory. Tried"
     assert message in last_line(said)
+    assert MEMORY in last_line(said)
     assert before.of(server) == []
 
 
@@ -153,6 +155,7 @@ def test_a_rank_that_is_killed_ends_the_server(
         code, said = wait_for_end(server, 60)
     assert code == 1
     assert "The server died: Rank 0 (cpu) was killed by SIGKILL" in last_line(said)
+    assert MEMORY in last_line(said)
     assert before.of(server) == []
 
 
@@ -169,7 +172,8 @@ def test_a_rank_that_is_stopped_ends_the_server_after_the_timeout(
         code, said = wait_for_end(server, 60)
     assert code == 1
     assert re.search(
-        r"Rank 0 \(cpu\) stalled in execute_model for \d+ s: its process is stopped",
+        r"Rank 0 \(cpu\) stalled in execute_model for \d+ s: its process is stopped .*; "
+        r"leave it running \(kill -CONT continues it\), or raise VLLM_HETERO_STALL_TIMEOUT_S",
         last_line(said),
     )
     assert before.of(server) == []
@@ -183,6 +187,7 @@ def test_a_rank_that_runs_out_of_memory_while_loading_is_named(
     said = last_line(server.start_and_fail())
     assert "The server did not start: Rank 0 (cpu) failed in load_model: RuntimeError" in said
     assert "can't allocate memory: you tried to allocate 4503599627370496 bytes" in said
+    assert MEMORY in said
     assert before.of(server) == []
 
 
@@ -194,7 +199,9 @@ def test_a_rank_that_never_starts_is_named(
     server = ServeProcess(demo_model, OPTIONS, tmp_path / "log", env)
     said = last_line(server.start_and_fail())
     assert re.search(
-        r"The server did not start: Rank [01] \(cpu\) did not start: its process is stopped", said
+        r"The server did not start: Rank [01] \(cpu\) did not start: its process is stopped .*; "
+        r"leave it running \(kill -CONT continues it\), or raise VLLM_HETERO_STALL_TIMEOUT_S",
+        said,
     )
     assert before.of(server) == []
 
@@ -214,7 +221,7 @@ def test_a_full_dev_shm_is_refused_before_anything_starts(
         pytest.skip("mounting needs privileges")
     server = ServeProcess(demo_model, OPTIONS, tmp_path / "log", before.env)
     said = last_line(server.start_and_fail(under=(*own, "sh")))
-    assert "/dev/shm has 9 MiB free, but the queues of 2 ranks need 12 MiB" in said
+    assert "/dev/shm has 9 MiB free, but the queues of 2 ranks need 12 MiB; remove files" in said
     assert before.of(server) == []
 
 

@@ -1,6 +1,7 @@
 """A server is taken as ready only when it is ours that answers."""
 
 import sys
+import tempfile
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -81,3 +82,31 @@ def test_the_engine_is_told_where_to_report_its_memory(
         while not report.exists() or report.read_text() != "{}":
             assert time.monotonic() < deadline, "no report within 20 s"
             time.sleep(0.05)
+
+
+LEAVES_A_FILE = """
+import os, sys, tempfile, time
+descriptor, path = tempfile.mkstemp(prefix="cc")
+print(path, os.environ["TORCHINDUCTOR_CACHE_DIR"], flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_server_s_temporary_files_go_with_it_and_what_it_compiled_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    log = tmp_path / "log"
+    with server(LEAVES_A_FILE, free_port(), log):
+        deadline = time.monotonic() + 20
+        while not log.read_text().strip():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        left, compiled = log.read_text().split()
+        assert Path(left).is_relative_to(tmp_path)
+        assert Path(left).exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+    assert compiled == str(tmp_path / "cache" / "hetctl" / "torchinductor")

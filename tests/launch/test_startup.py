@@ -26,6 +26,20 @@ def test_the_sentence_of_the_rank_that_failed_is_the_cause(sentence: str) -> Non
     assert cause(log) == sentence
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "RuntimeError: Engine core initialization failed. Failed core proc(s): {'EngineCore': -9}",
+        "vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue.",
+    ],
+)
+def test_an_engine_that_is_killed_is_told_from_a_rank_with_what_to_do(said: str) -> None:
+    found = cause(f"(APIServer pid=7) {said}\n{said}\n")
+    assert found is not None
+    assert found.startswith("The engine's process ended without a word from it or a rank")
+    assert "start it again" in found
+
+
 def test_a_ranks_own_log_line_is_not_the_whole_story() -> None:
     log = "ERROR Rank 1 (cpu) failed in load_model\nOSError: no such file\n"
     assert cause(log) == "OSError: no such file"

@@ -17,6 +17,7 @@ from vllm_hetero import cause, shared_memory
 from vllm_hetero.cause import Causes
 from vllm_hetero.failure import FailureBoard, in_one_line
 from vllm_hetero.rank_map import Rank, RankMap
+from vllm_hetero.remedy import BROKEN, INSTALLATION, MEMORY
 
 RANKS = RankMap((Rank(0, "cuda:0"), Rank(1, "cpu")))
 Start = Callable[[int, str], BaseProcess]
@@ -70,7 +71,8 @@ def test_a_killed_rank_comes_before_what_its_peers_say(start: Start, board: Fail
     causes.look_at(ranks, wait_s=5)
     said = causes.first()
     assert said is not None
-    assert said.startswith("Rank 1 (cpu) was killed by SIGKILL: by someone, or by the kernel")
+    assert said.startswith("Rank 1 (cpu) was killed by SIGKILL: by someone, or by the kernel; ")
+    assert said.endswith("start it again, or, if dmesg shows that memory ran out, " + MEMORY)
 
 
 def test_the_out_of_memory_killer_is_named_only_if_it_was_at_work(
@@ -84,6 +86,7 @@ def test_the_out_of_memory_killer_is_named_only_if_it_was_at_work(
     said = causes.first()
     assert said is not None
     assert "SIGKILL, most likely by the kernel's out-of-memory killer" in said
+    assert said.endswith(MEMORY)
 
 
 def test_a_bus_error_with_a_full_shared_memory_says_so(
@@ -94,7 +97,8 @@ def test_a_bus_error_with_a_full_shared_memory_says_so(
     os.kill(rank.pid or 0, signal.SIGBUS)
     causes = Causes(RANKS, board)
     causes.look_at([rank], wait_s=5)
-    assert causes.first() == "Rank 1 (cpu) was killed by SIGBUS: /dev/shm is full"
+    said = causes.first() or ""
+    assert said.startswith("Rank 1 (cpu) was killed by SIGBUS: /dev/shm is full; remove files")
     assert cause._NEARLY_FULL_BYTES > 4096
 
 
@@ -102,7 +106,7 @@ def test_a_rank_that_ends_without_a_word_is_named(start: Start, board: FailureBo
     rank = start(1, "exit 3")
     causes = Causes(RANKS, board)
     causes.look_at([rank, start(0, "live")], wait_s=5)
-    assert causes.first() == "Rank 1 (cpu) ended by itself, with exit code 3"
+    assert causes.first() == f"Rank 1 (cpu) ended by itself, with exit code 3; {BROKEN}"
 
 
 def test_the_first_of_several_failures_is_the_cause(start: Start, board: FailureBoard) -> None:
@@ -111,7 +115,27 @@ def test_the_first_of_several_failures_is_the_cause(start: Start, board: Failure
     causes = Causes(RANKS, board)
     causes.look_at([start(0, "fail"), start(1, "fail")], wait_s=5)
     causes.say("something later")
-    assert causes.first() == "Rank 1 (cpu) failed in load_model: OSError: no such file"
+    assert causes.first() == f"Rank 1 (cpu) failed in load_model: OSError: no such file; {BROKEN}"
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."), MEMORY),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"), MEMORY),
+        (MemoryError(), MEMORY),
+        (ImportError("libcuda.so.1: cannot open shared object file"), INSTALLATION),
+        (ValueError("a hop carries at most 6 tensors, got 7"), BROKEN),
+    ],
+)
+def test_what_a_rank_says_ends_with_what_to_do(
+    board: FailureBoard, error: Exception, remedy: str
+) -> None:
+    board.post(1, "cpu", "load_model", error)
+    said = board.first() or ""
+    assert said.startswith("Rank 1 (cpu) failed in load_model: ")
+    assert said.endswith(f"; {remedy}")
+    assert ".;" not in said
 
 
 def test_an_error_is_one_line_long() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from vllm_hetero import activity, stall
 from vllm_hetero.rank_map import Rank, RankMap
+from vllm_hetero.remedy import REPORT, STOPPED
 from vllm_hetero.stall import (
     Call,
     Calls,
@@ -80,12 +81,15 @@ def test_ranks_that_wait_for_each_other_are_a_stall_too() -> None:
     said = stalled_call([state(0, waits_s=99), state(1, waits_s=98)], STEP, LIMITS, NOW)
     assert said is not None
     assert "Rank 0 (cpu) stalled" in said
-    assert "no rank computes" in said
+    assert "no rank computes; start it again" in said
 
 
 def test_an_answer_that_got_lost_is_a_stall_of_no_rank() -> None:
     said = stalled_call([state(0, method="", since_s=1)], STEP, LIMITS, NOW)
-    assert said == "execute_model was not answered within 100 s, and no rank is at work on it"
+    assert said == (
+        "execute_model was not answered within 100 s, and no rank (of 0) is at work on it; "
+        f"{REPORT}"
+    )
 
 
 def test_a_step_within_its_time_is_none() -> None:
@@ -130,7 +134,10 @@ def test_loading_weights_and_waiting_for_the_others_take_their_time(method: str)
 def test_a_rank_that_is_stopped_at_its_start_is_named_before_the_start_is_overdue() -> None:
     assert stalled_start([state(0, "its start", 10, stopped_s=9)], START, NOW) is None
     said = stalled_start([state(0, "its start", 12, stopped_s=11)], START, NOW)
-    assert said == "Rank 0 (cpu) did not start: its process is stopped (SIGSTOP or a debugger)"
+    assert said == (
+        "Rank 0 (cpu) did not start: its process is stopped (SIGSTOP or a debugger); "
+        + STOPPED.format(variable="VLLM_HETERO_STALL_TIMEOUT_S")
+    )
 
 
 def test_calls_are_in_flight_until_they_are_answered() -> None:
