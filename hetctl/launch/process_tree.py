@@ -24,14 +24,14 @@ class ProcessTree:
     def __init__(self, leader: int) -> None:
         self._leader = leader
         self._members: dict[int, psutil.Process] = {}
-        self._segments: set[Path] = set()
-        self._before = _own_segments()
+        self._mapped: set[int] = set()
+        self._before = set(_own_segments())
 
     def observe(self) -> None:
         """Remember the processes and the shared memory that exist now."""
         for process in self._session():
             self._members[process.pid] = process
-            self._segments |= _mapped_segments(process.pid) - self._before
+            self._mapped |= _mapped_inodes(process.pid) - self._before
 
     def pids(self) -> set[int | None]:
         """Process ids of the members that run now."""
@@ -51,6 +51,7 @@ class ProcessTree:
         """
         self.observe()
         left = self._wait(grace_s)
+        self.observe()
         for process in self._alive():
             with contextlib.suppress(psutil.Error):
                 process.kill()
@@ -87,33 +88,33 @@ class ProcessTree:
         return True
 
     def _remove_segments(self) -> None:
-        in_use: set[Path] = set()
+        in_use: set[int] = set()
         for process in psutil.process_iter():
-            in_use |= _mapped_segments(process.pid)
-        for segment in (self._segments & _own_segments()) - in_use:
-            with contextlib.suppress(OSError):
-                segment.unlink()
+            in_use |= _mapped_inodes(process.pid)
+        for inode, segment in _own_segments().items():
+            if inode in self._mapped - in_use:
+                with contextlib.suppress(OSError):
+                    segment.unlink()
 
 
-def _mapped_segments(pid: int) -> set[Path]:
-    """Files in ``/dev/shm`` that a process maps; none if it is gone or not ours."""
+def _mapped_inodes(pid: int) -> set[int]:
+    """Inodes in ``/dev/shm`` that a process maps; none if it is gone or not ours.
+
+    Not paths: a semaphore is mapped under another name than it is given then.
+    """
     try:
         lines = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         return set()
-    paths = (Path(line.split(maxsplit=5)[5]) for line in lines if f"{_SHM}/" in line)
-    return {path for path in paths if _is_segment(path)}
+    return {int(line.split(maxsplit=5)[4]) for line in lines if f" {_SHM}/" in line}
 
 
-def _is_segment(path: Path) -> bool:
-    return path.parent == _SHM and _SEGMENTS.match(path.name) is not None
-
-
-def _own_segments() -> set[Path]:
-    """This user's segments that exist now."""
-    found = set()
+def _own_segments() -> dict[int, Path]:
+    """This user's segments that exist now, by inode."""
+    found = {}
     for path in _SHM.iterdir() if _SHM.is_dir() else ():
         with contextlib.suppress(OSError):
-            if _is_segment(path) and path.stat().st_uid == os.getuid():
-                found.add(path)
+            status = path.stat()
+            if _SEGMENTS.match(path.name) and status.st_uid == os.getuid():
+                found[status.st_ino] = path
     return found

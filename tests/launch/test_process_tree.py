@@ -34,7 +34,7 @@ def test_segments_go_and_model_weights_stay() -> None:
         assert child.stdout is not None
         child.stdout.readline()
         # Made before the tree was: another program's.
-        tree._before.discard(segment)
+        tree._before.discard(segment.stat().st_ino)
         tree.end(grace_s=0.2)
         child.wait(5)
         assert not segment.exists()
@@ -43,6 +43,33 @@ def test_segments_go_and_model_weights_stay() -> None:
         child.kill()
         weights.unlink(missing_ok=True)
         segment.unlink(missing_ok=True)
+
+
+SEMAPHORE = """
+import multiprocessing, multiprocessing.synchronize, time
+held = multiprocessing.get_context("spawn").Semaphore()
+print(held._semlock.name, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_semaphore_of_a_killed_process_goes() -> None:
+    """Nobody is left to remove it: Python's tracker of resources is killed as well."""
+    leader = subprocess.Popen(
+        [sys.executable, "-c", SEMAPHORE], stdout=subprocess.PIPE, start_new_session=True
+    )
+    tree = ProcessTree(leader.pid)
+    assert leader.stdout is not None
+    name = leader.stdout.readline().decode().strip()
+    semaphore = Path(f"/dev/shm/sem.{name.removeprefix('/')}")
+    try:
+        assert semaphore.exists()
+        tree.end(grace_s=0.1)
+        leader.wait(5)
+        assert not semaphore.exists()
+    finally:
+        leader.kill()
+        semaphore.unlink(missing_ok=True)
 
 
 def test_a_process_that_ignores_sigterm_is_killed_with_its_children() -> None:
