@@ -127,7 +127,7 @@ def read_safetensors_header(path: Path) -> dict[str, Tensor]:
         return {name: _tensor(entry) for name, entry in header.items() if name != "__metadata__"}
     except OSError as error:
         raise UsageError(f"Cannot read {path}: {error.strerror}.") from error
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (struct.error, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} is not a safetensors file: {error}.") from error
 
 
@@ -222,7 +222,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"Cannot read {path}: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not valid JSON: {error}.") from error
     if not isinstance(data, dict):
         raise UsageError(f"{path} does not hold a JSON object.")
