@@ -69,6 +69,9 @@ def cpu_rank_variables(rank: Rank) -> dict[str, str | None]:
         env.ROLE: "cpu",
         # An empty string would let vLLM believe that Triton can be used.
         "CUDA_VISIBLE_DEVICES": "-1",
+        # Of a library of CUDA kernels that vLLM imports, which would start a process that compiles
+        # its launcher, at each start again where there is no CUDA to link it with.
+        "HUMMING_DISABLE_PARALLEL_BUILD": "1",
         # Unless asked for: layers run eagerly, and compiling what is left (random sampling)
         # would cost half a minute at each start and need a C++ compiler.
         "TORCHDYNAMO_DISABLE": None if env.compile_cpu_ranks() else "1",

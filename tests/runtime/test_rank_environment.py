@@ -63,3 +63,12 @@ def test_the_engines_environment_is_as_before(environment: RankEnvironment) -> N
         with environment.configure_omp_envs(rank=rank, local_rank=rank):
             assert os.environ["VLLM_HETERO_ROLE"] == ("cpu" if rank else "gpu")
     assert dict(os.environ) == before
+
+
+def test_a_cpu_rank_compiles_no_kernels_for_gpus_beside_its_start(
+    environment: RankEnvironment,
+) -> None:
+    with environment.configure_omp_envs(rank=1, local_rank=1):
+        assert os.environ["HUMMING_DISABLE_PARALLEL_BUILD"] == "1"
+    with environment.configure_omp_envs(rank=0, local_rank=0):
+        assert "HUMMING_DISABLE_PARALLEL_BUILD" not in os.environ
