@@ -13,7 +13,9 @@ class Systemd:
     """Its library, or a skipped test where that is not installed."""
 
     def __init__(self) -> None:
-        found = sorted(Path("/usr/lib").glob("**/systemd/libsystemd-shared-*.so"))
+        folders = (Path("/usr/lib"), Path("/usr/lib64"))
+        names = ("systemd/libsystemd-shared-*.so", "*/systemd/libsystemd-shared-*.so")
+        found = sorted(file for folder in folders for name in names for file in folder.glob(name))
         if not found:
             pytest.skip("systemd's shared library is not installed")
         self._library = ctypes.CDLL(str(found[-1]))

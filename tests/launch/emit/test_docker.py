@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from hetctl.errors import printable
 from hetctl.launch.emit import container
@@ -43,7 +43,7 @@ def read_by_compose(settings: ServiceSettings) -> Any:
     return json.loads(done.stdout.replace("$$", "$"))
 
 
-@few
+@settings(few, max_examples=20)
 @given(services())
 def test_compose_reads_back_every_argument(settings: ServiceSettings) -> None:
     project = read_by_compose(settings)
