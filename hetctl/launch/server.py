@@ -24,6 +24,9 @@ from vllm_hetero import env
 
 _POLL_S = 0.5
 STOP_GRACE_S = 30.0
+_START_GRACE_S = 5.0
+"""For a server that was not ready yet: nobody waits for an answer of it, and vLLM does not always
+heed SIGTERM while it starts."""
 # A proxy that the environment names is not for this machine's own addresses.
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 # What a shell may still hold of another launch; it would turn a GPU-only server into a mixed one.
@@ -60,6 +63,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         self._tree: ProcessTree | None = None
         self._folder: RunFolder | None = None
+        self._was_ready = False
 
     @property
     def base_url(self) -> str:
@@ -123,6 +127,7 @@ class Server:
             on_progress(doing)
             time.sleep(_POLL_S)
         self._require_own_port()
+        self._was_ready = True
 
     def poll(self) -> int | None:
         """The exit code of the server, or None while it runs."""
@@ -142,12 +147,18 @@ class Server:
         if self._tree is not None:
             self._tree.signal(number)
 
-    def stop(self, grace_s: float = STOP_GRACE_S) -> None:
-        """End the server and clean up; does nothing if it was never started."""
+    def stop(self, grace_s: float | None = None) -> None:
+        """End the server and clean up; does nothing if it was never started.
+
+        Args:
+            grace_s: Seconds that it has to end by itself; by default 30, or 5 while it starts.
+        """
         if self._process is None or self._tree is None or self._folder is None:
             return
         self._tree.observe()
         self._tree.signal(signal.SIGTERM)
+        if grace_s is None:
+            grace_s = STOP_GRACE_S if self._was_ready else _START_GRACE_S
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(grace_s)
         self._tree.end(grace_s=2.0)

@@ -110,3 +110,15 @@ def test_a_server_s_temporary_files_go_with_it_and_what_it_compiled_stays(
         assert Path(left).exists()
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
     assert compiled == str(tmp_path / "cache" / "hetctl" / "torchinductor")
+
+
+DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+
+
+def test_a_server_that_starts_and_does_not_hear_is_soon_killed(tmp_path: Path) -> None:
+    deaf = server(DEAF, free_port(), tmp_path / "log")
+    with deaf:
+        time.sleep(1)
+        began = time.monotonic()
+    assert time.monotonic() - began < 15
+    assert deaf.poll() is not None
