@@ -105,6 +105,7 @@ def serve(
     Ctrl-C or SIGTERM ends it; no process and no shared memory stays behind.
     """
     from hetctl.launch.command import launch_command
+    from hetctl.launch.middleware import middleware_arguments
 
     model, vllm_args = model_and_vllm_args(arguments, plan_file)
     if plan_file is not None:
@@ -131,7 +132,8 @@ def serve(
             output_len=output_len,
             corrections=corrections,
         ).plan()
-    command = launch_command(plan, host=host, port=port, extra_args=vllm_args, p2p=p2p)
+    extra_args = [*vllm_args, *middleware_arguments()]
+    command = launch_command(plan, host=host, port=port, extra_args=extra_args, p2p=p2p)
     if emit is not None:
         from hetctl.cli.emit import service_file
 

@@ -8,6 +8,9 @@ where there are any, and refused otherwise.
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
+from hetctl.document import first_problem
 from hetctl.errors import UsageError
 from hetctl.model import parameters as count
 from hetctl.model.context_length import context_length
@@ -16,8 +19,10 @@ from hetctl.model.dtype import resolve_dtype
 from hetctl.model.family_defaults import FAMILY_DEFAULTS
 from hetctl.model.files import ModelFiles, open_model
 from hetctl.model.kv_cache import kv_cache_dtype_of, parse_kv_cache_dtype, with_kv_cache_dtype
-from hetctl.model.spec import DTYPE_BYTES, Dtype, LayerSpec, ModelSpec
+from hetctl.model.spec import DTYPE_BYTES, Dtype, KvCacheDtype, LayerSpec, ModelSpec
 from hetctl.model.stored import spec_from_stored, with_stored_sizes
+
+_WRONG = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 
 
 def read_model_spec(model: str, dtype: str = "auto", kv_cache_dtype: str = "auto") -> ModelSpec:
@@ -34,6 +39,18 @@ def read_model_spec(model: str, dtype: str = "auto", kv_cache_dtype: str = "auto
     """
     asked = parse_kv_cache_dtype(kv_cache_dtype)
     files = open_model(model)
+    try:
+        return _spec(files, dtype, asked)
+    except ValidationError as error:
+        raise UsageError(f"config.json of {model} is not valid: {first_problem(error)}") from error
+    except _WRONG as error:
+        # Whatever somebody else's file holds where a number or a name should be.
+        raise UsageError(
+            f"config.json of {model} is not valid: {type(error).__name__}: {error}."
+        ) from error
+
+
+def _spec(files: ModelFiles, dtype: str, asked: KvCacheDtype) -> ModelSpec:
     text, notes = _text_part(files.config)
     quantised = _is_quantised(files.config) or _is_quantised(text)
     run_dtype, dtype_notes = resolve_dtype(
@@ -184,7 +201,9 @@ def _stored_dtype(files: ModelFiles, text: Mapping[str, Any]) -> str | None:
 
 def _architecture(config: Mapping[str, Any], text: Mapping[str, Any]) -> str:
     names = config.get("architectures") or text.get("architectures") or ()
-    return str(names[0]) if names else str(config.get("model_type") or "unknown")
+    if isinstance(names, list | tuple) and names:
+        return str(names[0])
+    return str(config.get("model_type") or "unknown")
 
 
 def _is_quantised(config: Mapping[str, Any]) -> bool:

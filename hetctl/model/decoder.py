@@ -6,7 +6,7 @@ sees for a key that config.json leaves out.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from hetctl.errors import UsageError
@@ -96,20 +96,35 @@ def decoder_shape(config: Mapping[str, Any]) -> DecoderShape | None:
         return None
     merged = {**FAMILY_DEFAULTS[model_type], **config}
     try:
+        if float(merged.get("num_hidden_layers") or 0) > _MOST_LAYERS:
+            raise ValueError(f"num_hidden_layers is more than {_MOST_LAYERS}")
         shape = family(merged)
-    except (TypeError, ValueError, KeyError, ZeroDivisionError) as error:
+    except (TypeError, ValueError, KeyError, ArithmeticError) as error:
         raise UsageError(f"config.json is not a valid {model_type} config: {error}.") from error
     _check(shape, model_type)
     return shape
 
 
+_SIZES = ("hidden_size", "num_layers", "attention_heads", "kv_heads", "head_dim", "vocab_size")
+_MOST_LAYERS = 10_000
+_MOST = 1 << 40
+"""Of anything else: a tensor of that many elements is more than any machine holds."""
+
+
 def _check(shape: DecoderShape, model_type: str) -> None:
-    sizes = ("hidden_size", "num_layers", "attention_heads", "kv_heads", "head_dim", "vocab_size")
-    for name in sizes:
-        if getattr(shape, name) < 1:
+    limits = {name: (1 if name in _SIZES else 0, _MOST) for name in _counts(shape)}
+    limits["num_layers"] = (1, _MOST_LAYERS)
+    for name, (least, most) in limits.items():
+        if not least <= (value := getattr(shape, name)) <= most:
             raise UsageError(
-                f"config.json is not a valid {model_type} config: {name} is {getattr(shape, name)}."
+                f"config.json is not a valid {model_type} config: {name} is {value}, not {least} "
+                f"to {most}."
             )
+
+
+def _counts(shape: DecoderShape) -> list[str]:
+    """The fields that are whole numbers."""
+    return [field.name for field in fields(shape) if field.type is int]
 
 
 def _rms_norm_decoder(config: Mapping[str, Any]) -> DecoderShape:

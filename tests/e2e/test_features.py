@@ -20,6 +20,7 @@ import pytest
 from tests.docs.http_request import documented_requests
 from tests.e2e.engine import ServeProcess
 from tests.e2e.lora import merged_model, write_adapter
+from tests.soak.malformed import bombard
 
 pytestmark = pytest.mark.engine
 
@@ -421,3 +422,15 @@ def test_the_requests_that_the_documentation_shows_are_answered(server: ServePro
     for request in requests:
         answer = json.loads(request.send(server.port, model=str(server.model)))
         assert answer["choices"][0]["text"]
+def test_malformed_requests_are_refused_and_harm_no_one(
+    server: ServeProcess, complete: Callable[..., Any], prompts: list[list[int]]
+) -> None:
+    """A sample of what ``tests/soak/malformed.py`` sends by the thousand."""
+    before = complete(prompts[0]).choices[0].token_ids
+    report = bombard(server, 150, seed=7)
+    assert [f"{o.status}: {o.request.what}" for o in report.unclean()] == []
+    refused = sum(400 <= (outcome.status or 0) < 500 for outcome in report.outcomes)
+    assert refused > 75
+    assert complete(prompts[0]).choices[0].token_ids == before
+    for sizes in report.rss_bytes.values():
+        assert max(sizes) - sizes[0] < 64 * 1024**2

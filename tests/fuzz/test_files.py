@@ -33,9 +33,13 @@ def file(tmp_path: Path) -> Path:
 
 
 def assert_one_sentence(error: Exception) -> None:
-    """Something that a terminal can show, in one line of a length that can be read."""
+    """Something that a terminal can show, of a length that can be read.
+
+    One line, or the gate's, which has a line for each difference.
+    """
     text = str(error)
-    assert text.isprintable()
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert text.count("\n") == 0 or "cannot be compared" in text
     assert 10 < len(text) < 1000
 
 

@@ -308,6 +308,26 @@ def test_impossible_sizes_are_refused(tmp_path: Path, change: dict[str, Any]) ->
         read_model_spec(write_model(tmp_path, {**LLAMA, **change}))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"architectures": 7, "model_type": None},
+        {"num_hidden_layers": 10**12, "sliding_window": 7},
+        {"hidden_size": 10**300},
+        {"max_position_embeddings": float("inf")},
+        {"rope_scaling": {"rope_type": "yarn", "factor": "much"}},
+        {"sliding_window": -1},
+    ],
+    ids=str,
+)
+def test_what_no_config_holds_is_refused_in_one_sentence(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError, match=r"config\.json") as caught:
+        read_model_spec(write_model(tmp_path, {**LLAMA, **change}))
+    assert "\n" not in str(caught.value)
+
+
 def test_a_truncated_safetensors_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"\x10")
     config = {**LLAMA, "quantization_config": {"quant_method": "fp8"}}

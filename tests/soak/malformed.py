@@ -343,8 +343,16 @@ def send(port: int, request: Request) -> Outcome:
         except TimeoutError:
             status, body = None, "no answer"
         except OSError as error:
-            status, body = None, str(error)
+            # Refused before all was sent: what was said of it may be there to read.
+            status, body = _said_before(connection, error)
     return Outcome(request, status, body, time.monotonic() - began)
+
+
+def _said_before(connection: socket.socket, error: OSError) -> tuple[int | None, str]:
+    try:
+        return _answer(connection)
+    except OSError:
+        return None, str(error)
 
 
 def _answer(connection: socket.socket) -> tuple[int | None, str]:
