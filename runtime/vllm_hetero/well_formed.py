@@ -26,7 +26,7 @@ _NOT_HERE = {
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKET = re.compile(rb"[][{}]")
 # As vLLM ends the message of what it calls a wrong value.
-_WRONG_VALUE = re.compile(rb"\(parameter=\w+, value=")
+_WRONG_VALUE = re.compile(rb"\(parameter=[^\s,)]+[,)]")
 
 
 class WellFormed:

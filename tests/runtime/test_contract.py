@@ -186,6 +186,10 @@ FUNCTIONS = {
 }
 
 MENTIONS = {
+    "entrypoints/openai/cli_args.py": ['frontend_kwargs["middleware"]["action"] = "append"'],
+    "entrypoints/serve/elastic_ep/api_router.py": ['"/scale_elastic_ep"'],
+    # The end of a message, by which the middleware knows a client's error.
+    "exceptions.py": ['extras.append(f"parameter={self.parameter}")'],
     "envs.py": ["VLLM_PP_LAYER_PARTITION", "VLLM_USE_V2_MODEL_RUNNER", "VLLM_RPC_BASE_PATH"],
     "v1/executor/multiproc_executor.py": [
         "OMPProcessManager(self.vllm_config)",
