@@ -85,11 +85,12 @@ def test_every_option_has_a_key_and_a_variable_that_set_it(
     assert len(options) > 60
     assert len({option.variable for option in options}) == len(options)
     examples = {bool: True, int: 7, float: 7.5, str: "auto"}
+    choices = {"p2p": "gloo", "emit": "env"}
     lines, texts = [], {}
     for option in options:
         if option.name in ("quiet", "verbose"):
             continue
-        value = "gloo" if option.name == "p2p" else examples[option.kind]
+        value = choices.get(option.name, examples[option.kind])
         written = json.dumps([value] if option.many else value)
         lines.append(f"{'.'.join((*option.command, option.name))} = {written}")
         texts[option.variable] = str(value)
