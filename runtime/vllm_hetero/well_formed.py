@@ -1,8 +1,8 @@
 """ASGI middleware that answers with the client's error where vLLM answers with its own.
 
 vLLM 0.26 takes some of what no client should send for an error of the server: a body that is JSON
-and no object, one that is nested deeper than Python's parser goes, a value that it calls wrong
-itself (``/v1/messages``), and ``/scale_elastic_ep`` for an engine that cannot be scaled. None of
+and no object, one that is nested deeper than Python's parser goes, a number where an object
+belongs, a value that it calls wrong itself (``/v1/messages``), and ``/scale_elastic_ep`` for an engine that cannot be scaled. None of
 them harms the engine, but monitoring counts them, and load balancers take the server out.
 ``--middleware vllm_hetero.well_formed.WellFormed`` puts this in front. It knows nothing of vLLM.
 """
@@ -25,8 +25,11 @@ _NOT_HERE = {
 }
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKET = re.compile(rb"[][{}]")
-# As vLLM ends the message of what it calls a wrong value.
-_WRONG_VALUE = re.compile(rb"\(parameter=[^\s,)]+[,)]")
+# As vLLM ends the message of what it calls a wrong value, and as Python says that a check took a
+# number, a text or a list for the object that should be there.
+_WRONG_VALUE = re.compile(
+    rb"\(parameter=[^\s,)]+[,)]|'(?:bool|float|int|list|str)' object has no attribute 'get'"
+)
 
 
 class WellFormed:

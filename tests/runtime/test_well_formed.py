@@ -104,6 +104,8 @@ def test_a_client_that_leaves_before_the_end_is_forgotten() -> None:
 
 
 def test_a_value_that_vllm_calls_wrong_is_the_client_s_error() -> None:
+    no_object = b"""{"error": {"message": "'int' object has no attribute 'get'", "code": 500}}"""
+    assert post(Server(500, no_object), b'{"structured_outputs": 7}') == (400, no_object)
     wrong = (
         b'{"error": {"message": "temperature must be in [0, 2] (parameter=temperature, value=9)"}}'
     )
