@@ -2,9 +2,10 @@
 
 vLLM 0.26 takes some of what no client should send for an error of the server: a body that is JSON
 and no object, one that is nested deeper than Python's parser goes, a number where an object
-belongs, a value that it calls wrong itself (``/v1/messages``), and ``/scale_elastic_ep`` for an engine that cannot be scaled. None of
-them harms the engine, but monitoring counts them, and load balancers take the server out.
-``--middleware vllm_hetero.well_formed.WellFormed`` puts this in front. It knows nothing of vLLM.
+belongs, a value that it calls wrong itself (``/v1/messages``), and ``/scale_elastic_ep`` for an
+engine that cannot be scaled. None of them harms the engine, but monitoring counts them, and load
+balancers take the server out. ``--middleware vllm_hetero.well_formed.WellFormed`` puts this in
+front. It knows nothing of vLLM.
 """
 
 import json
