@@ -49,9 +49,11 @@ def test_every_target_prints_its_file_and_starts_nothing(folder: Path, target: s
 def test_a_service_finds_the_model_and_files_from_any_folder(folder: Path) -> None:
     assert f"hetctl plan {folder}/tiny --split=2,6" in emit("systemd", "tiny", *LOAD)
     assert run("plan", str(folder / "tiny"), *LOAD, "--save", "p.json").exit_code == 0
-    unit = emit("systemd", "--plan", "p.json", "--log", "serve.log")
+    unit = emit("systemd", "--plan", "p.json")
     assert f"LoadCredential=plan.json:{folder}/p.json" in unit
-    assert f"--log={folder}/serve.log" in unit
+    assert f"HETCTL_SERVE_LOG={folder}/serve.log" in emit(
+        "env", "tiny", *LOAD, "--log", "serve.log"
+    )
 
 
 def test_options_from_variables_and_files_go_in(

@@ -1,6 +1,7 @@
 """``--emit systemd``: a unit that runs a saved plan, for systemd 247 or newer."""
 
 import re
+from pathlib import Path
 
 from hetctl.errors import UsageError
 from hetctl.launch.emit.env_file import plan_command
@@ -9,6 +10,7 @@ from hetctl.launch.emit.text import comment, require_text, shell
 from hetctl.launch.server import STOP_GRACE_S
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:,=@+-]+")
+_LOGS = Path("/var/log")
 _HOMES = ("/home/", "/root/", "/run/user/")
 START_MARGIN_S = 120
 """For the checks and the CPU kernels, before the time that --start-timeout limits."""
@@ -89,7 +91,8 @@ def systemd_unit(settings: ServiceSettings) -> str:
     """The unit's text.
 
     Raises:
-        UsageError: a value holds bytes that are no UTF-8, or NUL.
+        UsageError: a value holds bytes that are no UTF-8, or NUL; or the service could not write
+            its log.
     """
     homes = _in_homes(settings)
     return _TEMPLATE.format(
@@ -196,8 +199,22 @@ def _system(settings: ServiceSettings, homes: bool) -> str:
         return "ProtectSystem=full"
     lines = ["ProtectSystem=strict", "ProtectHome=yes"]
     if settings.log is not None:
-        lines.append(f"ReadWritePaths={_word(str(settings.log.parent), variables=False)}")
+        lines.append(f"LogsDirectory={_word(_logs_folder(settings.log), variables=False)}")
     return "\n".join(lines)
+
+
+def _logs_folder(log: Path) -> str:
+    """The folder that systemd makes for the service, below :data:`_LOGS`.
+
+    Raises:
+        UsageError: it is elsewhere, where a user of the service's own may not write.
+    """
+    if not log.is_relative_to(_LOGS) or log.parent == _LOGS:
+        raise UsageError(
+            f"The service could not write --log {log}, as it runs as a user of its own; name a file "
+            f"in a folder below {_LOGS}, or leave it out."
+        )
+    return str(log.parent.relative_to(_LOGS))
 
 
 def _value(text: str) -> str:

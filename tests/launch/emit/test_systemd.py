@@ -121,6 +121,16 @@ def test_a_key_is_read_by_systemd_and_needed_where_others_can_connect() -> None:
     assert "openssl rand -hex 32 > /etc/hetctl/hetctl-tiny-8b.api-key" in unit
 
 
+def test_its_log_is_where_systemd_makes_a_folder_for_it() -> None:
+    unit = systemd_unit(service(log=Path("/var/log/hetctl/a/serve.log")))
+    assert settings_of(unit, "LogsDirectory") == ["hetctl/a"]
+    for log in ("/var/log/serve.log", "/srv/logs/serve.log"):
+        with pytest.raises(UsageError, match=r"name a file in a folder below /var/log"):
+            systemd_unit(service(log=Path(log)))
+    at_home = service(log=Path("/home/alice/serve.log"))
+    assert settings_of(systemd_unit(at_home), "LogsDirectory") == []
+
+
 def test_only_gpus_need_their_device_files_made() -> None:
     assert "nvidia-modprobe" in "".join(settings_of(systemd_unit(service()), "ExecStartPre"))
     assert settings_of(systemd_unit(cpu_service()), "ExecStartPre") == []
