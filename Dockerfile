@@ -35,11 +35,12 @@ RUN apt-get update \
         gcc libc6-dev libnuma1 libtcmalloc-minimal4t64 python3 python3-dev \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 10001 hetctl \
-    && install --directory --owner 10001 /models
+    && install --directory --owner 10001 /models /state
 COPY --from=build /opt/hetctl /opt/hetctl
 ENV PATH=/opt/hetctl/bin:$PATH \
     VLLM_HETERO_CACHE=/opt/hetctl/cache \
-    HF_HOME=/models
+    HF_HOME=/models \
+    XDG_STATE_HOME=/state
 USER 10001
 WORKDIR /home/hetctl
 ENTRYPOINT ["hetctl"]

@@ -14,6 +14,8 @@ USER = 10001
 """Of the image."""
 MODELS = "/models"
 """The image's cache of the hub."""
+STATE = "/state"
+"""Where the image keeps logs."""
 PLAN = "/etc/hetctl/plan.json"
 API_KEY = "/run/secrets/hetctl/api-key"
 _DECIDED = {"split", "strategy", "devices", "cpu-ranks", "machine", "max-model-len"}

@@ -27,7 +27,7 @@ def compose_file(settings: ServiceSettings) -> str:
         "name": settings.name,
         "services": {"hetctl": _service(settings)},
         "secrets": {"api-key": {"file": _escaped(str(settings.api_key_file or "./api-key"))}},
-        "volumes": {"models": {}},
+        "volumes": {"models": {}, "state": {}},
     }
     if settings.plan_file is not None:
         plan = container.plan_inside(settings).to_json()
@@ -102,6 +102,7 @@ def _run(settings: ServiceSettings) -> str:
     words += ["--stop-timeout", str(int(settings.drain_timeout_s) + STOP_MARGIN_S)]
     words += ["--publish", f"{_address(settings)}:{settings.port}:{settings.port}"]
     words += ["--volume", f"{settings.name}_models:{container.MODELS}"]
+    words += ["--volume", f"{settings.name}_state:{container.STATE}"]
     key = settings.api_key_file or f"{_HERE}/api-key"
     words += ["--mount", f"type=bind,source={key},target={_KEY},readonly"]
     if settings.model_folder:
@@ -119,7 +120,10 @@ def _address(settings: ServiceSettings) -> str:
 
 
 def _volumes(settings: ServiceSettings) -> list[Any]:
-    volumes: list[Any] = [{"type": "volume", "source": "models", "target": container.MODELS}]
+    volumes: list[Any] = [
+        {"type": "volume", "source": "models", "target": container.MODELS},
+        {"type": "volume", "source": "state", "target": container.STATE},
+    ]
     if settings.model_folder is not None:
         volumes.append(
             {

@@ -62,6 +62,7 @@ _Dumper.add_representer(str, _text)
 
 def _head(settings: ServiceSettings) -> list[str]:
     name = settings.name
+    log = f"{container.STATE}/hetctl/serve-{settings.port}.log"
     lines = [
         f"{settings.plan.model}, by hetctl {settings.version}.",
         "",
@@ -71,6 +72,7 @@ def _head(settings: ServiceSettings) -> list[str]:
         "--from-file=api-key",
         "  kubectl apply -f THIS_FILE",
         f"  kubectl logs --follow deployment/{name}",
+        f"  kubectl exec deployment/{name} -- cat {log}",
         "",
         "For models that the hub gives to its users only, add --from-literal=hub-token=... to the "
         "secret.",
@@ -223,6 +225,8 @@ def _volumes(settings: ServiceSettings) -> list[dict[str, Any]]:
     volumes: list[dict[str, Any]] = [
         {"name": "models", "persistentVolumeClaim": {"claimName": settings.name}},
         {"name": "shared-memory", "emptyDir": memory},
+        # Logs outlive a container that is started again.
+        {"name": "state", "emptyDir": {}},
         {"name": "api-key", "secret": key},
     ]
     if settings.plan_file is not None:
@@ -234,6 +238,7 @@ def _mounts(settings: ServiceSettings) -> list[dict[str, Any]]:
     mounts: list[dict[str, Any]] = [
         {"name": "models", "mountPath": container.MODELS},
         {"name": "shared-memory", "mountPath": "/dev/shm"},
+        {"name": "state", "mountPath": container.STATE},
         {"name": "api-key", "mountPath": "/run/secrets/hetctl", "readOnly": True},
     ]
     if settings.plan_file is not None:

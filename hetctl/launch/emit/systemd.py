@@ -211,8 +211,8 @@ def _logs_folder(log: Path) -> str:
     """
     if not log.is_relative_to(_LOGS) or log.parent == _LOGS:
         raise UsageError(
-            f"The service could not write --log {log}, as it runs as a user of its own; name a file "
-            f"in a folder below {_LOGS}, or leave it out."
+            f"The service could not write --log {log}, as it runs as a user of its own; name a "
+            f"file in a folder below {_LOGS}, or leave it out."
         )
     return str(log.parent.relative_to(_LOGS))
 

@@ -53,8 +53,8 @@ def test_compose_reads_back_every_argument(settings: ServiceSettings) -> None:
         main["environment"]["VLLM_HETERO_SCHEDULER"] == settings.variables["VLLM_HETERO_SCHEDULER"]
     )
     if settings.model_folder:
-        assert main["volumes"][1]["source"] == str(settings.model_folder)
-        assert main["volumes"][1]["target"] == container.model(settings)
+        assert main["volumes"][2]["source"] == str(settings.model_folder)
+        assert main["volumes"][2]["target"] == container.model(settings)
     if settings.plan_file:
         plan = Plan.parse(project["configs"]["plan"]["content"], "plan.json")
         assert plan == container.plan_inside(settings)
