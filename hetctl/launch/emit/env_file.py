@@ -6,6 +6,7 @@ else, a new line too, stands for itself (POSIX shell 2.2.3; systemd.exec(5), Env
 """
 
 import re
+from pathlib import Path
 
 from hetctl.launch.emit.settings import GivenOption, ServiceSettings
 from hetctl.launch.emit.text import comment, require_text, shell
@@ -47,6 +48,8 @@ def _head(settings: ServiceSettings) -> list[str]:
     ]
     if settings.plan_file is None:
         lines += ["Its plan is made once:", f"  {shell(plan_command(settings))}"]
+    if settings.key_path is not None and settings.api_key_file is None:
+        lines += ["Its key is made once:", f"  {key_command(settings.key_path)}"]
     return lines
 
 
@@ -54,6 +57,11 @@ def plan_command(settings: ServiceSettings) -> list[str]:
     """What writes the plan that a service on this machine runs."""
     options = settings.words(plans=True)
     return ["hetctl", "plan", settings.model, *options, "--save", str(settings.plan_path)]
+
+
+def key_command(path: Path) -> str:
+    """What writes a new API key that only its owner can read."""
+    return f"(umask 077; openssl rand -hex 32 > {shell([str(path)])})"
 
 
 def _quoted(name: str, value: str) -> str:

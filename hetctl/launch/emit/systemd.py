@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from hetctl.errors import UsageError
-from hetctl.launch.emit.env_file import plan_command
+from hetctl.launch.emit.env_file import key_command, plan_command
 from hetctl.launch.emit.settings import ServiceSettings
 from hetctl.launch.emit.text import comment, require_text, shell
 from hetctl.launch.server import STOP_GRACE_S
@@ -142,8 +142,7 @@ def _head(settings: ServiceSettings) -> list[str]:
         lines += [f"  {shell(['install', '--directory', folder])}"]
         lines += [f"  {shell(plan_command(settings))}"]
     if settings.key_path is not None and settings.api_key_file is None:
-        key = shell([str(settings.key_path)])
-        lines += [f"  (umask 077; openssl rand -hex 32 > {key})"]
+        lines += [f"  {key_command(settings.key_path)}"]
     return [
         *lines,
         f"  install -m 644 THIS_FILE /etc/systemd/system/{unit}",
