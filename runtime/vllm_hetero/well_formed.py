@@ -56,7 +56,14 @@ class WellFormed:
         if (reason := problem(body)) is not None:
             await _refuse(send, reason)
             return
-        await self._app(scope, _again(body, receive), _Corrected(send))
+        answer = _Corrected(send)
+        try:
+            await self._app(scope, _again(body, receive), answer)
+        except Exception as error:
+            # What nobody handles is on its way to the HTTP server, which would answer 500.
+            if answer.begun or not _WRONG_VALUE.search(str(error).encode()):
+                raise
+            await _refuse(send, str(error))
 
 
 def problem(body: bytes) -> str | None:
@@ -123,6 +130,8 @@ class _Corrected:
     def __init__(self, send: Send) -> None:
         self._send = send
         self._held: Message | None = None
+        self.begun = False
+        """Whether anything of the answer is with the client."""
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start" and message["status"] == 500:
@@ -133,4 +142,5 @@ class _Corrected:
                 self._held["status"] = 400
             start, self._held = self._held, None
             await self._send(start)
+        self.begun = True
         await self._send(message)

@@ -114,6 +114,30 @@ def test_a_value_that_vllm_calls_wrong_is_the_client_s_error() -> None:
     assert post(Server(500, own), b"{}") == (500, own)
 
 
+class Raises(Server):
+    """An app that nobody taught to handle its errors."""
+
+    def __init__(self, error: Exception, begins: bool = False) -> None:
+        super().__init__()
+        self.error = error
+        self.begins = begins
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if self.begins:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise self.error
+
+
+def test_an_error_that_nobody_handles_is_the_client_s_only_if_it_says_so() -> None:
+    wrong = AttributeError("'str' object has no attribute 'get'")
+    status, said = post(Raises(wrong), b'{"structured_outputs": "a"}')
+    assert (status, json.loads(said)["error"]["message"]) == (400, str(wrong))
+    with pytest.raises(AttributeError):
+        post(Raises(wrong, begins=True), b"{}")
+    with pytest.raises(RuntimeError, match="something else"):
+        post(Raises(RuntimeError("something else")), b"{}")
+
+
 @pytest.mark.parametrize("prefix", ["", "/hetctl"])
 def test_a_server_of_fixed_ranks_is_not_scaled(prefix: str) -> None:
     server = Server()
