@@ -2,14 +2,14 @@
 
 vLLM 0.26 takes some of what no client should send for an error of the server: a body that is JSON
 and no object, one that is nested deeper than Python's parser goes, a number where an object
-belongs, a value that it calls wrong itself (``/v1/messages``), and ``/scale_elastic_ep`` for an
-engine that cannot be scaled. None of them harms the engine, but monitoring counts them, and load
-balancers take the server out. ``--middleware vllm_hetero.well_formed.WellFormed`` puts this in
-front. It knows nothing of vLLM.
+belongs, whatever is wrong with a request to ``/v1/messages``, and ``/scale_elastic_ep`` for an
+engine that cannot be scaled. Monitoring counts them, and load balancers take the server out.
+``--middleware vllm_hetero.well_formed.WellFormed`` puts this in front.
 """
 
 import json
 import re
+import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -38,22 +38,26 @@ class WellFormed:
 
     def __init__(self, app: App) -> None:
         self._app = app
+        # Its routes are there by now, in vLLM's API server.
+        if "vllm.entrypoints.anthropic.serving" in sys.modules:
+            from vllm_hetero.patches import messages_errors
+
+            messages_errors.apply()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
         path = scope["path"].removeprefix(scope.get("root_path", "")).rstrip("/")
-        if (reason := _NOT_HERE.get(path)) is not None:
-            await _refuse(send, reason)
-            return
-        if not _is_json(scope):
+        reason = _NOT_HERE.get(path)
+        if reason is None and not _is_json(scope):
             await self._app(scope, receive, send)
             return
+        # Whole, also if it is refused: a client that still sends does not hear an answer.
         body = await _whole(receive)
         if body is None:
             return
-        if (reason := problem(body)) is not None:
+        if (reason := reason or problem(body)) is not None:
             await _refuse(send, reason)
             return
         answer = _Corrected(send)

@@ -39,6 +39,10 @@ FUNCTIONS = {
         "WorkerProc.worker_main": [],
         "WorkerProc.worker_busy_loop": ["self"],
     },
+    "entrypoints/anthropic/serving.py": {
+        "AnthropicServingMessages.create_messages": ["self", "request", "raw_request"],
+        "AnthropicServingMessages.count_tokens": ["self", "request", "raw_request"],
+    },
     "v1/executor/abstract.py": {
         "Executor.initialize_from_config": ["self", "kv_cache_configs"],
     },
@@ -186,6 +190,7 @@ FUNCTIONS = {
 }
 
 MENTIONS = {
+    "entrypoints/serve/engine/serving.py": ["def create_error_response("],
     "entrypoints/openai/cli_args.py": ['frontend_kwargs["middleware"]["action"] = "append"'],
     "entrypoints/serve/elastic_ep/api_router.py": ['"/scale_elastic_ep"'],
     # The end of a message, by which the middleware knows a client's error.
@@ -267,16 +272,19 @@ def vllm_root() -> Path:
     return Path(spec.origin).parent
 
 
+_FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
+
+
 @cache
-def functions(file: Path) -> dict[str, ast.FunctionDef]:
+def functions(file: Path) -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
     """Functions of a module by qualified name; of several of one name, the last."""
-    found: dict[str, ast.FunctionDef] = {}
+    found: dict[str, ast.FunctionDef | ast.AsyncFunctionDef] = {}
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.FunctionDef):
+        if isinstance(node, _FUNCTION):
             found[node.name] = node
         elif isinstance(node, ast.ClassDef):
             for member in node.body:
-                if isinstance(member, ast.FunctionDef):
+                if isinstance(member, _FUNCTION):
                     found[f"{node.name}.{member.name}"] = member
     return found
 

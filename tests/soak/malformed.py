@@ -49,11 +49,13 @@ class Outcome:
     """None: the connection was closed without an answer."""
     body: str = ""
     seconds: float = 0.0
+    early: bool = False
+    """Whether the server closed before all was sent: what it said then may be lost."""
 
     @property
     def clean(self) -> bool:
         if self.status is None:
-            return self.request.half
+            return self.request.half or self.early
         return self.status < 500
 
 
@@ -335,24 +337,22 @@ def send(port: int, request: Request) -> Outcome:
     """One request over a connection of its own, to this machine."""
     began = time.monotonic()
     with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_TIMEOUT_S) as connection:
+        early = not _sent(connection, request)
         try:
-            connection.sendall(request.sent)
             if request.half:
                 connection.settimeout(0.2)
             status, body = _answer(connection)
-        except TimeoutError:
-            status, body = None, "no answer"
         except OSError as error:
-            # Refused before all was sent: what was said of it may be there to read.
-            status, body = _said_before(connection, error)
-    return Outcome(request, status, body, time.monotonic() - began)
+            status, body = None, str(error)
+    return Outcome(request, status, body, time.monotonic() - began, early)
 
 
-def _said_before(connection: socket.socket, error: OSError) -> tuple[int | None, str]:
+def _sent(connection: socket.socket, request: Request) -> bool:
     try:
-        return _answer(connection)
-    except OSError:
-        return None, str(error)
+        connection.sendall(request.sent)
+    except (BrokenPipeError, ConnectionResetError):
+        return False
+    return True
 
 
 def _answer(connection: socket.socket) -> tuple[int | None, str]:
