@@ -422,6 +422,8 @@ def test_the_requests_that_the_documentation_shows_are_answered(server: ServePro
     for request in requests:
         answer = json.loads(request.send(server.port, model=str(server.model)))
         assert answer["choices"][0]["text"]
+
+
 def test_malformed_requests_are_refused_and_harm_no_one(
     server: ServeProcess, complete: Callable[..., Any], prompts: list[list[int]]
 ) -> None:
