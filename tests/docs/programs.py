@@ -16,8 +16,8 @@ hetctl                runs, on ``hetctl_calls.MACHINE`` where a plan asks for on
 vllm                  its command line is kept, and read by vLLM's own parser in
                       ``test_commands.py``; engines run in ``tests/e2e``
 make                  ``make --dry-run`` in this repository
-python                a script must be there, compile, and name each option in its code; the
-                      scripts themselves are run by those who measure
+python                a script, or a module of this repository, must be there, compile, and
+                      name each option in its code; those who measure run the scripts
 pytest                must be able to collect what it is told to run
 sh                    ``sh -n``: the script must be there and be one
 docker                options are those of ``docker.py``; what a container is told to run is run
@@ -85,6 +85,8 @@ def _python(arguments: Sequence[str]) -> None:
     if arguments[:2] == ["-m", "pytest"]:
         _pytest(arguments[2:])
         return
+    if arguments[0] == "-m":
+        arguments = [f"{arguments[1].replace('.', '/')}.py", *arguments[2:]]
     script = ROOT / arguments[0]
     if not script.is_file():
         _refuse(f"there is no {script}")
