@@ -56,7 +56,8 @@ def cause(log: str) -> str | None:
     for line in lines:
         if _EXCEPTION.match(line) and not _ENGINE_ENDED.search(line):
             return line
-    if any(_EXCEPTION.match(line) for line in lines):
+    # Not only where a line begins so: vLLM puts the name of a process in front.
+    if any(_ENGINE_ENDED.search(line) for line in lines):
         return _ENGINE_GONE
     errors = [line for line in lines if "error: " in line]
     return errors[-1] if errors else None

@@ -34,7 +34,7 @@ def test_the_sentence_of_the_rank_that_failed_is_the_cause(sentence: str) -> Non
     ],
 )
 def test_an_engine_that_is_killed_is_told_from_a_rank_with_what_to_do(said: str) -> None:
-    found = cause(f"(APIServer pid=7) {said}\n{said}\n")
+    assert cause(f"{said}\n") == (found := cause(f"(APIServer pid=7) {said}\n"))
     assert found is not None
     assert found.startswith("The engine's process ended without a word from it or a rank")
     assert "start it again" in found
