@@ -3,7 +3,9 @@
 vLLM 0.26 takes some of what no client should send for an error of the server: a body that is JSON
 and no object, one that is nested deeper than Python's parser goes, a number where an object
 belongs, whatever is wrong with a request to ``/v1/messages``, and ``/scale_elastic_ep`` for an
-engine that cannot be scaled. Monitoring counts them, and load balancers take the server out.
+engine that cannot be scaled. Monitoring counts them, and load balancers take the server out. The
+last one does worse: with a large number, vLLM's API server takes all memory of the machine, for
+whoever asks, as vLLM wants no key there.
 ``--middleware vllm_hetero.well_formed.WellFormed`` puts this in front.
 """
 

@@ -2,12 +2,15 @@
 
     python -m tests.soak.cycles FOLDER --cycles 200 [--lock FILE]
     python -m tests.soak.cycles FOLDER --report
+    python -m tests.soak.cycles FOLDER --cycles 200 --stand-in
 
 Half of the cycles end by SIGTERM, the others by SIGKILL of a rank, the engine or hetctl; four of
 ten while the server starts. After each one, this looks for processes, shared memory and temporary
 files, and notes this process's own memory and descriptors: it is the parent of most servers,
 through ``hetctl.launch.server``. It goes on where an earlier run of the same folder stopped;
-trends are of single runs, as each is a new parent. FOLDER needs a short path, such as /tmp/soak.
+trends are of single runs, as each is a new parent. With --stand-in a small HTTP server stands in
+for vLLM, so that the parent's own memory shows in minutes; it has no ranks and no shared memory,
+and whatever is to be killed is that server. FOLDER needs a short path, such as /tmp/soak.
 """
 
 import argparse
@@ -58,6 +61,19 @@ ENDS = (
 )
 
 
+STAND_IN = """
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Healthy(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+for line in range(400):
+    print(f"(EngineCore pid=7) INFO 11-30 18:00:00 [core.py:{line}] " + "x" * 80, flush=True)
+HTTPServer(("127.0.0.1", int(sys.argv[1])), Healthy).serve_forever()
+"""
+
+
 @dataclass
 class Cycle:
     """What one start and end left."""
@@ -82,7 +98,8 @@ class Cycle:
 class Soak:
     """The demo model's server in a folder, and the journal of what was done with it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, stand_in: bool = False) -> None:
+        self._stand_in = stand_in
         self._journal = folder / "cycles.jsonl"
         self._leftovers = Leftovers(folder)
         os.environ.update(self._leftovers.environment)
@@ -97,6 +114,9 @@ class Soak:
         self._port = free_port()
         self._log = folder / "state" / "serve.log"
         self._command = launch_command(plan, host="127.0.0.1", port=self._port)
+        if stand_in:
+            argv = (sys.executable, "-c", STAND_IN, str(self._port))
+            self._command = self._command.model_copy(update={"argv": argv})
         self._self = psutil.Process()
 
     def done(self) -> list[Cycle]:
@@ -116,7 +136,8 @@ class Soak:
         chance = random.Random(number)
         self._leftovers.begin()
         made = Cycle(number, os.getpid(), end)
-        (self._through_hetctl if "hetctl" in end else self._as_parent)(made, chance)
+        through_hetctl = "hetctl" in end and not self._stand_in
+        (self._through_hetctl if through_hetctl else self._as_parent)(made, chance)
         made.left, gone_s = self._leftovers.after(GONE_WITHIN_S)
         made.gone_s += gone_s
         gc.collect()
@@ -166,6 +187,8 @@ class Soak:
 
     def _victims(self, which: str) -> list[psutil.Process]:
         """Ranks by their parent: one that starts has no title yet."""
+        if self._stand_in:
+            return self._leftovers.processes()
         engines, ranks = [], []
         for process in self._leftovers.processes():
             with suppress(psutil.Error):
@@ -255,10 +278,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--cycles", type=int, default=200)
     parser.add_argument("--lock", type=Path, help="locked for ten cycles at a time")
+    parser.add_argument("--stand-in", action="store_true", help="without vLLM")
     parser.add_argument("--report", action="store_true", help="only say what was done so far")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    soak = Soak(arguments.folder)
+    soak = Soak(arguments.folder, arguments.stand_in)
     numbers = range(len(soak.done()), 0 if arguments.report else arguments.cycles)
     for first in numbers[::PIECE]:
         with held(arguments.lock):
