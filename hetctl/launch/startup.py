@@ -20,6 +20,7 @@ _RANK_FAILED = re.compile(
 _EXCEPTION = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Exit)(?:: .+|$)")
 # vLLM's own, which name neither a rank nor a remedy. A rank that fails is told of before.
 _ENGINE_ENDED = re.compile(r"Engine core initialization failed|EngineDeadError")
+_CONSEQUENCE = re.compile(_ENGINE_ENDED.pattern + r"|^BrokenPipeError|^ConnectionResetError")
 _ENGINE_GONE = (
     "The engine's process ended without a word from it or a rank: killed by someone, or by the "
     "kernel; start it again, or, if dmesg shows that memory ran out, give the CPU ranks fewer "
@@ -54,11 +55,14 @@ def cause(log: str) -> str | None:
         if line.startswith("Value error, "):
             return line.removeprefix("Value error, ").partition(" [type=")[0]
     for line in lines:
-        if _EXCEPTION.match(line) and not _ENGINE_ENDED.search(line):
+        if _EXCEPTION.match(line) and not _CONSEQUENCE.search(line):
             return line
     # Not only where a line begins so: vLLM puts the name of a process in front.
     if any(_ENGINE_ENDED.search(line) for line in lines):
         return _ENGINE_GONE
+    for line in lines:
+        if _EXCEPTION.match(line):
+            return line
     errors = [line for line in lines if "error: " in line]
     return errors[-1] if errors else None
 

@@ -38,6 +38,9 @@ def test_an_engine_that_is_killed_is_told_from_a_rank_with_what_to_do(said: str)
     assert found is not None
     assert found.startswith("The engine's process ended without a word from it or a rank")
     assert "start it again" in found
+    pipe = "BrokenPipeError: [Errno 32] Broken pipe"
+    assert cause(f"{pipe}\n(APIServer pid=7) {said}\n") == found
+    assert cause(f"{pipe}\n") == pipe
 
 
 def test_a_ranks_own_log_line_is_not_the_whole_story() -> None:
