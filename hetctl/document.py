@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 
 from hetctl import __version__
 from hetctl.errors import HetctlError, UsageError, printable
+from hetctl.migration import Steps, is_readable, migrated, versions
 
 Source = Literal["measured", "datasheet", "estimate"]
 
@@ -94,11 +95,13 @@ class Document(Frozen):
     """Base of every saved document.
 
     Subclasses set ``KIND`` and ``VERSION``. ``VERSION`` grows when a reader of the old
-    version would misread the new one.
+    version would misread the new one; ``STEPS`` then gets one that brings what was saved
+    up to date (:mod:`hetctl.migration`).
     """
 
     KIND: ClassVar[str]
     VERSION: ClassVar[int] = 1
+    STEPS: ClassVar[Steps] = {}
 
     kind: str = ""
     """Which document it is: ``hetctl.plan``."""
@@ -110,10 +113,12 @@ class Document(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _stamp(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            data.setdefault("kind", cls.KIND)
-            data.setdefault("schema_version", cls.VERSION)
-        return data
+        """Of this kind and version where it does not say, and up to date where it is older."""
+        if not isinstance(data, dict):
+            return data
+        data.setdefault("kind", cls.KIND)
+        data.setdefault("schema_version", cls.VERSION)
+        return migrated(data, cls.VERSION, cls.STEPS)
 
     def to_json(self) -> str:
         """Indented JSON with a final newline."""
@@ -125,11 +130,11 @@ class Document(Frozen):
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read a document that :meth:`save` wrote, or a person edited.
+        """Read a document that :meth:`save` of this or an older hetctl wrote, or a person edited.
 
         Raises:
-            UsageError: the file is missing, is not JSON, is another kind of document,
-                another schema version, or a field is wrong (the first one is named).
+            UsageError: the file is missing, is not JSON, is another kind of document, of a
+                schema version that cannot be read, or a field is wrong (the first one is named).
         """
         try:
             text = path.read_text(encoding="utf-8")
@@ -152,10 +157,13 @@ class Document(Frozen):
         found = data.get("kind") if isinstance(data, dict) else None
         if found != cls.KIND:
             raise UsageError(f"{origin} is not a {cls.KIND} file (its kind is {found!r}).")
-        if data.get("schema_version") != cls.VERSION:
+        version = data.get("schema_version")
+        if not is_readable(version, cls.VERSION, cls.STEPS):
+            newer = type(version) is int and version > cls.VERSION
             raise UsageError(
-                f"{origin} has {cls.KIND} schema version {data.get('schema_version')!r}, but "
-                f"hetctl {__version__} reads version {cls.VERSION}; make it again."
+                f"{origin} has {cls.KIND} schema version {version!r:.20}, but hetctl "
+                f"{__version__} reads {versions(cls.VERSION, cls.STEPS)}; "
+                f"{'update hetctl' if newer else 'make it again'}."
             )
         try:
             return cls.model_validate(data)

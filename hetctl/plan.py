@@ -13,7 +13,9 @@ from pydantic import (
 )
 
 from hetctl.document import Document, Frozen, Source
+from hetctl.migration import Steps
 from hetctl.model.spec import KvCacheDtype
+from hetctl.plan_steps import PLAN_STEPS
 from hetctl.workload import Workload
 
 Strategy = Literal[
@@ -255,6 +257,7 @@ class Plan(Document):
 
     KIND: ClassVar[str] = "hetctl.plan"
     VERSION: ClassVar[int] = 3
+    STEPS: ClassVar[Steps] = PLAN_STEPS
 
     model: ModelName
     """Folder or hub id."""

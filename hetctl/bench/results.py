@@ -17,10 +17,13 @@ from pydantic import (
     model_validator,
 )
 
+from hetctl.bench.point import point_name
+from hetctl.bench.results_steps import RESULTS_STEPS
 from hetctl.bench.telemetry.digest import TelemetryDigest
 from hetctl.document import Document, Frozen
 from hetctl.launch.command import LaunchCommand
 from hetctl.machine import Machine
+from hetctl.migration import Steps
 from hetctl.model.spec import ModelSpec
 from hetctl.plan import Plan
 
@@ -76,13 +79,8 @@ class Load(Frozen):
 
     @property
     def point(self) -> str:
-        """``c8`` for 8 requests at a time, ``r2.5`` for 2.5 per second, ``r2.5-c8`` for both.
-
-        Unique among the points of a sweep, and part of file names.
-        """
-        rate = "" if self.request_rate is None else f"r{self.request_rate:g}"
-        cap = "" if self.max_concurrency is None else f"c{self.max_concurrency}"
-        return "-".join(part for part in (rate, cap) if part) or "all-at-once"
+        """Unique among the points of a sweep, and part of file names."""
+        return point_name(self.request_rate, self.max_concurrency)
 
 
 class Versions(Frozen):
@@ -274,6 +272,7 @@ class Results(Document):
 
     KIND: ClassVar[str] = "hetctl.results"
     VERSION: ClassVar[int] = 3
+    STEPS: ClassVar[Steps] = RESULTS_STEPS
 
     model: str
     """Folder or hub id."""

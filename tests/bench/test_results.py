@@ -100,11 +100,11 @@ def test_only_the_limits_that_are_set_count() -> None:
     assert Slo(ttft_s=2, e2el_s=30).limits_s == {"ttft": 2, "e2el": 30}
 
 
-def test_results_of_another_version_are_refused_by_name(tmp_path: Path) -> None:
+def test_results_of_a_newer_version_are_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
-    data = json.loads(sweep().to_json()) | {"schema_version": 2}
+    data = json.loads(sweep().to_json()) | {"schema_version": 4}
     path.write_text(json.dumps(data))
-    with pytest.raises(UsageError, match=r"results\.json has hetctl\.results schema version 2"):
+    with pytest.raises(UsageError, match=r"results\.json has hetctl\.results schema version 4"):
         Results.load(path)
 
 

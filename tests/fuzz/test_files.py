@@ -23,6 +23,9 @@ from tests.planner.machines import model
 from vllm_hetero.rank_map import RankMap, RankMapError
 
 PLAN = json.loads(sample.hybrid_plan().to_json())
+OLDER_PLAN = json.loads(
+    (Path(__file__).parent.parent / "fixtures/documents/plan-1.json").read_text()
+)
 MACHINE = json.loads(sample.machine().to_json())
 RANK_MAP = json.loads(rank_map_of(sample.hybrid_plan()).to_json())
 
@@ -44,7 +47,7 @@ def assert_one_sentence(error: Exception) -> None:
 
 
 @many
-@given(files(PLAN))
+@given(files(PLAN) | files(OLDER_PLAN))
 def test_plans(file: Path, content: bytes) -> None:
     file.write_bytes(content)
     try:
