@@ -1,8 +1,12 @@
-"""The recipes in ci/ are YAML that calls hetctl and make as they are; measure.sh takes turns."""
+"""The recipes in ci/ are YAML that calls hetctl and make as they are; measure.sh takes turns.
+
+What a recipe does with measurements is run for real, on invented results.
+"""
 
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,7 @@ import typer
 import yaml
 
 from hetctl.cli.app import app
+from tests.bench.gate import noisy
 
 ROOT = Path(__file__).parent.parent
 RECIPES = sorted((ROOT / "ci").rglob("speed*.yml"))
@@ -74,6 +79,88 @@ def test_the_documentation_s_job_publishes_what_make_builds() -> None:
     assert "permissions" not in build
     assert publish["permissions"] == {"pages": "write", "id-token": "write"}
     assert publish["if"] == "github.event_name == 'push'"
+
+
+def comparison_of(recipe: Path) -> tuple[str, str]:
+    """The shell scripts with which a recipe compares and reports."""
+    document = yaml.safe_load(recipe.read_text())
+    if recipe.parent.name == "gitlab":
+        speed = document[".speed"]
+        (compare,) = [line for line in speed["script"] if "hetctl gate" in line]
+        return compare, "\n".join(speed["after_script"])
+    (job,) = document["jobs"].values()
+    steps = {step.get("name"): step for step in job["steps"]}
+    return steps["Compare"]["run"], steps["Report"]["run"]
+
+
+class Workspace:
+    """The folder of a job that has measured both sides."""
+
+    def __init__(self, folder: Path, slowdown: float, noise: tuple[float, ...], vllm: str) -> None:
+        self.folder = folder
+        current = noisy.results(slowdown, noise, "badcafe", late_s=30)
+        sides = {
+            "base": noisy.of_version("0.2.1.dev3+gc0ffee", noisy.results()),
+            "current": noisy.of_version("0.2.1.dev4+gbadcafe", current),
+        }
+        versions = sides["current"].environment.versions.model_copy(update={"vllm": vllm})
+        environment = sides["current"].environment.model_copy(update={"versions": versions})
+        sides["current"] = sides["current"].model_copy(update={"environment": environment})
+        for name, made in sides.items():
+            made.save(folder / "results" / name / "results.json")
+        for checkout in ("", "current/"):
+            program = folder / f"{checkout}.venv/bin/hetctl"
+            program.parent.mkdir(parents=True)
+            program.symlink_to(Path(sys.executable).with_name("hetctl"))
+
+    def run(self, script: str) -> int:
+        environment = os.environ | {
+            "CURRENT": str(self.folder / "current"),
+            "GITHUB_EVENT_NAME": "push",
+            "GITHUB_STEP_SUMMARY": str(self.folder / "summary.md"),
+            "HISTORY": str(self.folder / "history"),
+        }
+        # As both services do.
+        command = ["bash", "-e", "-c", script]
+        return subprocess.run(command, cwd=self.folder, env=environment, check=False).returncode
+
+
+PASSES, FAILS, DOUBTS = 0, 1, 3
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")
+@pytest.mark.parametrize(
+    ("slowdown", "noise", "vllm", "expected"),
+    [
+        (1.0, noisy.QUIET, "0.26.0", PASSES),
+        (1.12, noisy.QUIET, "0.26.0", FAILS),
+        (1.0, noisy.WILD, "0.26.0", DOUBTS),
+        (1.0, noisy.QUIET, "0.27.0", FAILS),
+    ],
+    ids=["equal", "slower", "in doubt", "another vLLM"],
+)
+def test_two_commits_are_compared_and_reported(
+    recipe: Path,
+    slowdown: float,
+    noise: tuple[float, ...],
+    vllm: str,
+    expected: int,
+    tmp_path: Path,
+) -> None:
+    job = Workspace(tmp_path, slowdown, noise, vllm)
+    compare, report = comparison_of(recipe)
+    code = job.run(compare)
+    if expected == DOUBTS:
+        # GitLab is told which exit code is a warning; elsewhere the script passes it over.
+        allowed = yaml.safe_load(recipe.read_text()).get(".speed", {}).get("allow_failure")
+        assert code == (allowed["exit_codes"] if allowed else 0)
+    else:
+        assert (code != 0) == (expected == FAILS)
+    refused = vllm != "0.26.0"
+    assert (tmp_path / "gate.xml").exists() != refused
+    if expected == PASSES:
+        assert job.run(report) == 0
+        assert (tmp_path / "results/both/report.html").exists()
 
 
 HETCTL = """#!/bin/sh

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from hetctl.bench.circumstances import circumstances
+from hetctl.bench.circumstances import circumstances, other_program
 from hetctl.bench.results import Configuration, Results
 from hetctl.errors import UsageError
 
@@ -43,6 +43,8 @@ def changes(before: Results, more: Results, source: str) -> Iterator[str]:
     """What makes ``more`` a measurement of something else than ``before``, one sentence each."""
     names = (source, "this run")
     yield from (difference.text for difference in circumstances(before, more, names))
+    if program := other_program(before, more, names):
+        yield program
     commits = before.environment.git_commit, more.environment.git_commit
     if commits[0] != commits[1]:
         yield f"the commit is {commits[0]} in {names[0]} and {commits[1]} in {names[1]}"

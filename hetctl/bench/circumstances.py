@@ -20,6 +20,11 @@ class Difference:
     """Which figure, and both values."""
 
 
+_SOFTWARE = tuple(field for field in Versions.model_fields if field != "hetctl")
+"""hetctl's own version names a commit: it differs as often as the code does, which is what a
+comparison is about. See :func:`other_program`."""
+
+
 def circumstances(one: Results, other: Results, names: tuple[str, str]) -> Iterator[Difference]:
     """How they differ in what is known before anything runs; ``names`` are theirs in texts."""
 
@@ -29,13 +34,21 @@ def circumstances(one: Results, other: Results, names: tuple[str, str]) -> Itera
     here, there = one.environment, other.environment
     if here.machine.fingerprint != there.machine.fingerprint:
         yield differ("hardware", "machine", _hardware(here.machine), _hardware(there.machine))
-    for field in Versions.model_fields:
+    for field in _SOFTWARE:
         versions = getattr(here.versions, field), getattr(there.versions, field)
         if versions[0] != versions[1]:
             yield differ("versions", field, *(version or "none" for version in versions))
     if one.model != other.model:
         yield differ("model", "model", one.model, other.model)
     yield from _loads(one.loads, other.loads, names)
+
+
+def other_program(one: Results, other: Results, names: tuple[str, str]) -> str | None:
+    """A clause that tells the two versions of hetctl, where they differ."""
+    versions = one.environment.versions.hetctl, other.environment.versions.hetctl
+    if versions[0] == versions[1]:
+        return None
+    return difference("versions", "hetctl", versions, names).text
 
 
 def _loads(

@@ -35,7 +35,7 @@ def findings(results: Results) -> tuple[Finding, ...]:
         *_short_outputs(results),
         *_disturbed(results),
     )
-    notes = (*_repeats(results), *_tail(results))
+    notes = (*_other_programs(results), *_repeats(results), *_tail(results))
     return (
         *(Finding("warning", text) for text in warnings),
         *(Finding("note", text) for text in notes),
@@ -123,6 +123,15 @@ def _disturbed(results: Results) -> list[str]:
             more = f"; so did {others} more of its {len(runs)} runs" if others else ""
             sentences.append(f"{_label(run)} ran under {kind}: {mark.text}{more}.")
     return sentences
+
+
+def _other_programs(results: Results) -> list[str]:
+    """Of joined folders. What differs between two commits is what they are compared for."""
+    versions = {part.folder: part.hetctl_version for part in results.joined if part.hetctl_version}
+    if len(set(versions.values())) < 2:
+        return []
+    each = ", ".join(f"{version} in {folder}" for folder, version in versions.items())
+    return [f"Measured by different versions of hetctl: {each}."]
 
 
 def _repeats(results: Results) -> list[str]:

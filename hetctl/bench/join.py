@@ -150,6 +150,7 @@ def _joined(part: Part, names: tuple[str, ...]) -> Joined:
     return Joined(
         folder=str(part.folder),
         git_commit=environment.git_commit,
+        hetctl_version=environment.versions.hetctl,
         started=environment.started,
         argv=environment.argv,
         configurations=names,

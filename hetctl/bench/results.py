@@ -261,6 +261,8 @@ class Joined(Frozen):
 
     folder: str
     git_commit: str | None
+    hetctl_version: str = ""
+    """That measured; empty where it was not kept."""
     started: AwareDatetime
     argv: tuple[str, ...]
     configurations: tuple[str, ...]

@@ -9,6 +9,7 @@ from hetctl.bench.results import Configuration, FailedRun, Load, Results
 from hetctl.bench.schedule import to_come
 from hetctl.errors import UsageError
 from tests.bench import sample
+from tests.bench.gate import noisy
 
 
 def before(**changes: Any) -> Results:
@@ -56,6 +57,7 @@ def with_commit(commit: str) -> Results:
         (more(loads=(Load(seed=3),)), "seed is 0 in out and 3 in this run"),
         (more(model="org/other"), "model is org/tiny-8b in out and org/other in this run"),
         (with_commit("badcafe"), "the commit is c0ffee in out and badcafe in this run"),
+        (noisy.of_version("0.2", more()), "hetctl is 0.1.0 in out and 0.2 in this run"),
         (more(sample.HYBRID), "what is measured is hybrid (8+24 layers on cpu + cuda:0), cpu (32"),
     ],
 )

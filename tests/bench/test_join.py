@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from hetctl.bench.findings import findings
+from hetctl.bench.html.page import to_html
 from hetctl.bench.join import Part, join
 from hetctl.bench.results import Load, Results, Run
 from hetctl.bench.summary import summarise
 from hetctl.errors import UsageError
 from tests.bench import sample
+from tests.bench.gate import noisy
 
 
 def results(hours: int = 0, rate: float = 100, **changes: object) -> Results:
@@ -93,6 +95,17 @@ def test_other_hardware_or_software_is_refused_unless_allowed_and_then_warned_of
     found = join(each, tmp_path, {"versions"})
     (warning,) = [one.text for one in findings(found) if "0.27.0" in one.text]
     assert warning.startswith("Joined with care: vllm is 0.26.0")
+
+
+def test_another_version_of_hetctl_is_told_and_puts_nothing_in_doubt(tmp_path: Path) -> None:
+    each = parts(tmp_path, results(), noisy.of_version("0.2.1.dev4+gbadcafe", results()))
+    found = join(each, tmp_path)
+    told = [one for one in findings(found) if "versions of hetctl" in one.text]
+    assert [one.level for one in told] == ["note"]
+    assert f"0.1.0 in {each[0].folder}, 0.2.1.dev4+gbadcafe in {each[1].folder}" in told[0].text
+    assert "0.2.1.dev4+gbadcafe, started" in to_html(found)
+    same = join(parts(tmp_path, results(), results()), tmp_path)
+    assert not any("versions of hetctl" in one.text for one in findings(same))
 
 
 @pytest.mark.parametrize("field", ["input_len", "seed"])

@@ -10,7 +10,7 @@ from hetctl.bench.schedule import offered
 from hetctl.errors import UsageError
 
 ASPECTS: tuple[Aspect, ...] = get_args(Aspect)
-_NAMES = ("BASE", "CURRENT")
+NAMES = ("BASE", "CURRENT")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def parse_aspects(texts: Iterable[str]) -> frozenset[Aspect]:
 def differences(base: Measured, current: Measured) -> tuple[Difference, ...]:
     """Every reason not to compare the two."""
     return (
-        *circumstances(base.results, current.results, _NAMES),
+        *circumstances(base.results, current.results, NAMES),
         *_plans(base.configuration, current.configuration),
         *_tokens(base, current),
         *_failures("BASE", base),
@@ -71,7 +71,7 @@ def _plans(base: Configuration, current: Configuration) -> Iterator[Difference]:
     for field in ("model_parameters", "dtype"):
         one, other = getattr(base.plan, field), getattr(current.plan, field)
         if one != other:
-            yield difference("model", field, (one, other), _NAMES)
+            yield difference("model", field, (one, other), NAMES)
 
 
 def _tokens(base: Measured, current: Measured) -> Iterator[Difference]:
@@ -88,7 +88,7 @@ def _tokens(base: Measured, current: Measured) -> Iterator[Difference]:
         for ours, theirs in by_load.values():
             if len(ours | theirs) > 1:
                 values = _either(ours), _either(theirs)
-                yield difference("tokens", f"the total of {field}", values, _NAMES)
+                yield difference("tokens", f"the total of {field}", values, NAMES)
 
 
 def _either(totals: set[int]) -> str:

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Iterator, Sequence
 
-from hetctl.bench.circumstances import Aspect, Difference
-from hetctl.bench.gate.comparability import Measured, differences, refuse
+from hetctl.bench.circumstances import Aspect, Difference, other_program
+from hetctl.bench.gate.comparability import NAMES, Measured, differences, refuse
 from hetctl.bench.gate.decision import (
     ALARM_CONFIDENCE,
     CLEAR_CONFIDENCE,
@@ -140,6 +140,8 @@ def _side(measured: Measured, source: str) -> Side:
 
 def _notes(base: Measured, current: Measured, found: Sequence[Difference]) -> Iterator[str]:
     yield from (f"Compared although they differ in {one.aspect}: {one.text}." for one in found)
+    if program := other_program(base.results, current.results, NAMES):
+        yield f"{program}."
     yield from _plans_differ(base.configuration, current.configuration)
     one, other = (side.results.environment.git_commit for side in (base, current))
     if one is not None and one == other:

@@ -38,6 +38,15 @@ def results(
     return made.model_copy(update={"environment": environment} | changes)
 
 
+def of_version(version: str, made: Results) -> Results:
+    """The same, measured by another version of hetctl."""
+    environment = made.environment
+    versions = environment.versions.model_copy(update={"hetctl": version})
+    return made.model_copy(
+        update={"environment": environment.model_copy(update={"versions": versions})}
+    )
+
+
 def measured(*args: object, **kwargs: object) -> Measured:
     return choose_configuration(results(*args, **kwargs), None, "somewhere")  # type: ignore[arg-type]
 

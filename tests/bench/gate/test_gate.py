@@ -70,6 +70,22 @@ def test_different_work_is_refused_unless_allowed_and_then_noted() -> None:
     )
 
 
+def test_two_checkouts_are_compared_although_hetctl_names_its_commit() -> None:
+    sides = [
+        choose_configuration(noisy.of_version(version, made), None, "x")
+        for version, made in (
+            ("0.2.1.dev3+gc0ffee", noisy.results()),
+            ("0.2.1.dev4+gbadcafe", noisy.results(commit="badcafe", late_s=30)),
+        )
+    ]
+    report = gate(*sides, DEFAULTS, sources=SOURCES)
+    assert report.verdict == "ok"
+    assert report.allowed == ()
+    assert report.notes == (
+        "hetctl is 0.2.1.dev3+gc0ffee in BASE and 0.2.1.dev4+gbadcafe in CURRENT.",
+    )
+
+
 def test_runs_that_did_not_take_turns_are_noted() -> None:
     later = noisy.measured(late_s=3600, commit="badcafe")
     (note,) = gate(noisy.measured(), later, DEFAULTS, sources=SOURCES).notes
