@@ -8,7 +8,9 @@ from hetctl.bench.results import Load, Results, Versions
 from hetctl.machine import Machine
 from hetctl.units import format_bytes
 
-Aspect = Literal["hardware", "versions", "model", "workload", "seed", "tokens", "failures"]
+Aspect = Literal[
+    "hardware", "versions", "model", "workload", "seed", "tokens", "failures", "disturbed"
+]
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,8 @@ def gate(
         list[str] | None,
         typer.Option(
             "--allow",
-            help="What may differ: hardware, versions, model, workload, seed, tokens, failures.",
+            help="What may differ: hardware, versions, model, workload, seed, tokens, failures; "
+            "disturbed: runs under foreign load or throttling count, however many they are.",
         ),
     ] = None,
     history: Annotated[
@@ -86,7 +87,8 @@ def gate(
 
     regression: the ratio is beyond the threshold and its 99% interval leaves out 1.
     improvement: the same on the other side. ok: the 90% interval ends before the threshold.
-    Otherwise, or with fewer than 5 runs on a side: not enough evidence.
+    Otherwise, with fewer than 5 runs on a side, or with more than one in 5 disturbed: not enough
+    evidence.
 
     Exit codes: 0 ok or improvement, 1 regression, 2 refused or bad input, 3 not enough
     evidence. In GitHub Actions, annotations and the job's summary are written, too.

@@ -11,6 +11,7 @@ from hetctl.bench.gate.decision import (
     decide,
     worst,
 )
+from hetctl.bench.gate.disturbance import Disturbance
 from hetctl.bench.gate.report import GateReport, Interval, MetricResult, Side
 from hetctl.bench.gate.thresholds import Threshold
 from hetctl.bench.results import Configuration, Results, Run
@@ -68,14 +69,20 @@ def gate(
 
     Args:
         sources: the folders that BASE and CURRENT were read from, to be named in the report.
-        allowed: aspects in which the two may differ.
+        allowed: aspects in which the two may differ; with ``disturbed``, marked runs count
+            however many they are.
 
     Raises:
         UsageError: they differ in anything else that makes a comparison meaningless.
     """
     found = differences(base, current)
     refuse(found, allowed)
+    disturbances = Disturbance("BASE", base.runs), Disturbance("CURRENT", current.runs)
+    doubtful = [one for one in disturbances if one.leaves_doubt]
     metrics = tuple(_judge(threshold, base.runs, current.runs) for threshold in thresholds)
+    if "disturbed" not in allowed:
+        metrics = tuple(_doubted(one, doubtful) for one in metrics)
+    aspects = [*(one.aspect for one in found), *("disturbed" for _ in doubtful)]
     return GateReport(
         verdict=worst([one.verdict for one in metrics]),
         model=current.results.model,
@@ -84,8 +91,11 @@ def gate(
         base=_side(base, sources[0]),
         current=_side(current, sources[1]),
         metrics=metrics,
-        allowed=tuple(dict.fromkeys(one.aspect for one in found)),
-        notes=tuple(_notes(base, current, found)),
+        allowed=tuple(one for one in dict.fromkeys(aspects) if one in allowed),
+        notes=(
+            *_notes(base, current, found),
+            *(one.note for one in disturbances if one.marked),
+        ),
     )
 
 
@@ -112,6 +122,15 @@ def _judge(threshold: Threshold, base: Sequence[Run], current: Sequence[Run]) ->
         current=figures[1],
         **_evidence(decision),
     )
+
+
+def _doubted(one: MetricResult, doubtful: Sequence[Disturbance]) -> MetricResult:
+    """What was found is not believed where too many runs were disturbed."""
+    if not doubtful or one.verdict == "not enough evidence":
+        return one
+    clauses = " and ".join(each.clause for each in doubtful)
+    reason = f"{clauses}; add runs, measure again, or say --allow disturbed."
+    return one.model_copy(update={"verdict": "not enough evidence", "reason": reason})
 
 
 def _evidence(decision: Decision) -> dict[str, object]:

@@ -8,6 +8,7 @@ from hetctl.bench.gate.gate import choose_configuration, gate
 from hetctl.bench.gate.report import GateReport
 from hetctl.bench.gate.thresholds import default_thresholds
 from hetctl.bench.results import Load, Results
+from hetctl.bench.telemetry.digest import Mark
 from tests.bench import sample
 
 QUIET = (0.995, 1.004, 1.0, 0.998, 1.006)
@@ -45,6 +46,17 @@ def of_version(version: str, made: Results) -> Results:
     return made.model_copy(
         update={"environment": environment.model_copy(update={"versions": versions})}
     )
+
+
+def disturbed(made: Results, *repeats: int, kind: str = "foreign load") -> Results:
+    """The same, with a mark on these runs."""
+    mark = Mark(kind=kind, text=f"it was {kind}")  # type: ignore[arg-type]
+    digest = sample.telemetry(marks=(mark,))
+    runs = tuple(
+        run.model_copy(update={"telemetry_digest": digest}) if run.repeat in repeats else run
+        for run in made.runs
+    )
+    return made.model_copy(update={"runs": runs})
 
 
 def measured(*args: object, **kwargs: object) -> Measured:
