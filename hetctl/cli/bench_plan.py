@@ -124,13 +124,12 @@ def _plan_baseline(inputs: options.PlanInputs, kind: "Baseline") -> "Plan":
     """
     from hetctl.planner import parse_strategy
 
-    alone = {"gpu": ("cuda:0",), "cpu": ("cpu",)}
-    if kind in alone:
+    if kind in ("gpu", "cpu"):
         request = replace(
             inputs.request,
             split="none",
             strategy="auto",
-            devices=alone[kind],
+            devices=("cpu" if kind == "cpu" else _one_gpu(inputs),),
             cpu_ranks=1 if kind == "cpu" else 0,
         )
         return replace(inputs, request=request).plan()
@@ -148,3 +147,19 @@ def _plan_baseline(inputs: options.PlanInputs, kind: "Baseline") -> "Plan":
             first = first or error
     assert first is not None
     raise first
+
+
+def _one_gpu(inputs: options.PlanInputs) -> str:
+    """The largest of the GPUs that may be used.
+
+    Raises:
+        UsageError: there is none.
+    """
+    sizes = {f"cuda:{gpu.index}": gpu.memory_total_bytes for gpu in inputs.machine.gpus}
+    if not sizes:
+        raise UsageError("This machine has no GPU.")
+    named = inputs.request.devices
+    allowed = [name for name in named or sizes if name in sizes]
+    if not allowed:
+        raise UsageError(f"--devices {','.join(named or ())} leaves out every GPU.")
+    return max(allowed, key=sizes.__getitem__)

@@ -28,6 +28,7 @@ from hetctl.profiles import with_rates
 from tests.bench import sample
 from tests.bench.mock_server import MockServer
 from tests.bench.test_compare import Bench
+from tests.planner.machines import gpu
 
 REPORTS = ("results.json", "results.csv", "results.md", "report.html")
 
@@ -379,9 +380,39 @@ def test_baselines_that_cannot_run_here_say_why(tmp_path: Path, model: str) -> N
     results = Results.load(tmp_path / RESULTS_FILE)
     assert [one.name for one in results.configurations] == ["pipeline", "cpu"]
     assert {one.name: one.reason for one in results.skipped} == {
-        "gpu": "--devices names cuda:0, but this machine has no GPU.",
+        "gpu": "This machine has no GPU.",
         "auto": "It is the same as cpu: 8 layers on cpu.",
     }
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("devices", "chosen"),
+    [(None, "cuda:2"), ("cpu,cuda:1", "cuda:1"), ("cpu,cuda:1,cuda:3", "cuda:3"), ("cpu", None)],
+)
+def test_the_gpu_alone_is_the_largest_of_those_that_may_be_used(
+    tmp_path: Path,
+    model: str,
+    monkeypatch: pytest.MonkeyPatch,
+    devices: str | None,
+    chosen: str | None,
+) -> None:
+    """CUDA_VISIBLE_DEVICES hides the first."""
+    gpus = tuple(gpu(index, gib) for index, gib in ((1, 24), (2, 80), (3, 48)))
+    found = sample.machine().model_copy(update={"gpus": gpus})
+    monkeypatch.setattr(probe, "probe_machine", lambda: found)
+    named = () if devices is None else ("--devices", devices)
+    split = ("--split", "none") if devices == "cpu" else ("--cpu-ranks", "1")
+    options = (*named, *split, "--baseline", "gpu", "--out", str(tmp_path))
+    assert invoke("bench", model, *options)[0] == 0
+    results = Results.load(tmp_path / RESULTS_FILE)
+    told = {one.name: one.reason for one in results.skipped}
+    if chosen is None:
+        assert told == {"gpu": "--devices cpu leaves out every GPU."}
+        return
+    plans = {one.name: one.plan for one in results.configurations}
+    assert plans["gpu"] is not None, told
+    assert plans["gpu"].devices == (chosen,)
 
 
 @pytest.mark.usefixtures("quick")
