@@ -25,6 +25,7 @@ _GPU_FIELDS: dict[str, Callable[[Sequence[float]], float]] = {
     "sm_clock_mean_hz": fmean,
     "memory_used_max_bytes": sum,
     "busy_mean": fmean,
+    "foreign_busy_mean": max,
     "thermal_share": max,
     "power_cap_share": max,
 }

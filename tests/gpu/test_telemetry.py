@@ -1,11 +1,15 @@
 """What NVML tells of a real GPU, idle and at work."""
 
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from hetctl.bench.telemetry.digesting import digest
+from hetctl.bench.telemetry.foreign_gpu import ForeignGpuSource
 from hetctl.bench.telemetry.gpu import QUESTIONS, GpuSource
 from hetctl.bench.telemetry.record import read_record
 from hetctl.bench.telemetry.sampler import Sampler
@@ -57,3 +61,36 @@ def test_work_shows_in_power_energy_and_utilisation(tmp_path: Path) -> None:
     assert gpu.memory_used_max_bytes is not None
     assert gpu.memory_used_max_bytes >= left.nbytes
     assert sampler.cpu_s < 0.05 * LOAD_S
+
+
+BUSY = """
+import time, torch
+left = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
+print("ready", flush=True)
+end = time.monotonic() + 6
+while time.monotonic() < end:
+    left @ left
+    torch.cuda.synchronize()
+"""
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+def test_what_others_do_is_told_apart_from_the_servers_work(foreign: bool) -> None:
+    """This process is the server, and a child is at work in its session or in another."""
+    import torch
+
+    ours = torch.ones(1, device="cuda")
+    with subprocess.Popen(
+        [sys.executable, "-c", BUSY], stdout=subprocess.PIPE, start_new_session=foreign
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        source = ForeignGpuSource([0], os.getsid(0))
+        time.sleep(3)
+        figures = source.read()
+        notes = source.notes
+        source.close()
+    del ours
+    if not source.columns and not figures:
+        pytest.skip(f"NVML does not tell here: {'; '.join(notes)}")
+    assert (figures["gpu0_foreign_busy_share"] > 0.5) == foreign

@@ -29,6 +29,8 @@ class GpuDigest(Frozen):
     """By every process."""
     busy_mean: NonNegativeFloat | None = None
     """Share of the time that a kernel ran."""
+    foreign_busy_mean: NonNegativeFloat | None = None
+    """Of it, by other processes than the server's."""
     thermal_share: NonNegativeFloat | None = None
     """Share of the time that heat, or the power brake, lowered the clocks."""
     power_cap_share: NonNegativeFloat | None = None

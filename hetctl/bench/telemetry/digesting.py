@@ -8,8 +8,8 @@ from hetctl.bench.telemetry.digest import GpuDigest, Mark, TelemetryDigest
 from hetctl.bench.telemetry.record import Record, Window
 
 FOREIGN_LIMIT = 0.05
-"""Share of the CPUs' time that others may take. CPU ranks wait for their slowest thread, so
-a load on one CPU is felt by all."""
+"""Share of the CPUs' time, or of a GPU's, that others may take. CPU ranks wait for their slowest
+thread, so a load on one CPU is felt by all."""
 THROTTLED_LIMIT = 0.01
 """Share of the time that a GPU may spend with clocks lowered by heat."""
 FREQUENCY_DROP_LIMIT = 0.10
@@ -63,6 +63,7 @@ def _gpu(record: Record, index: int, window: Window) -> GpuDigest:
         sm_clock_mean_hz=record.mean(f"{name}sm_clock_hz", window),
         memory_used_max_bytes=record.largest(f"{name}memory_used_bytes", window),
         busy_mean=record.mean(f"{name}busy_share", window),
+        foreign_busy_mean=record.mean(f"{name}foreign_busy_share", window),
         thermal_share=record.share(f"{name}throttle_reasons", _THERMAL, window),
         power_cap_share=record.share(f"{name}throttle_reasons", _POWER_CAP, window),
     )
@@ -84,6 +85,7 @@ def _marks(record: Record, window: Window, gpus: list[int], cpus: int) -> Iterat
         )
     for index in gpus:
         yield from _busy_before(record, index)
+        yield from _busy_with_others(record, window, index)
         share = record.share(f"gpu{index}_throttle_reasons", _THERMAL, window)
         if share is not None and share > THROTTLED_LIMIT:
             yield Mark(
@@ -101,6 +103,16 @@ def _busy_before(record: Record, index: int) -> Iterator[Mark]:
         yield Mark(
             kind="foreign load",
             text=f"GPU {index} was {busy[0]:.0%} busy before the load began "
+            f"(limit {FOREIGN_LIMIT:.0%})",
+        )
+
+
+def _busy_with_others(record: Record, window: Window, index: int) -> Iterator[Mark]:
+    foreign = record.mean(f"gpu{index}_foreign_busy_share", window)
+    if foreign is not None and foreign > FOREIGN_LIMIT:
+        yield Mark(
+            kind="foreign load",
+            text=f"other programs kept GPU {index} busy for {foreign:.0%} of the load "
             f"(limit {FOREIGN_LIMIT:.0%})",
         )
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hetctl.bench.telemetry.cpu import CpuSource
 from hetctl.bench.telemetry.energy import EnergySource
+from hetctl.bench.telemetry.foreign_gpu import ForeignGpuSource
 from hetctl.bench.telemetry.gpu import GpuSource
 from hetctl.bench.telemetry.memory import MemorySource
 from hetctl.bench.telemetry.sampler import INTERVAL_S, Sampler
@@ -22,6 +23,7 @@ def run_sampler(
     Args:
         server_pid: see :class:`~hetctl.bench.telemetry.cpu.CpuSource`.
     """
-    gpus = GpuSource(gpu.index for gpu in machine.gpus)
-    sources = (gpus, CpuSource(server_pid), MemorySource(), EnergySource())
-    return Sampler(sources, path, interval_s)
+    gpus = [gpu.index for gpu in machine.gpus]
+    others = ForeignGpuSource(gpus, server_pid()) if server_pid else None
+    sources = (GpuSource(gpus), others, CpuSource(server_pid), MemorySource(), EnergySource())
+    return Sampler([source for source in sources if source is not None], path, interval_s)

@@ -95,6 +95,17 @@ def test_a_gpu_that_was_busy_before_is_foreign_load() -> None:
     assert "GPU 0 was 40% busy before the load began" in mark.text
 
 
+def test_a_gpu_that_others_use_during_the_load_is_foreign_load() -> None:
+    columns: dict[str, list[float | None]] = {"gpu1_foreign_busy_share": [0.9, 0.9, *[0.1] * 5]}
+    (mark,) = marks(**columns)
+    assert mark.kind == "foreign load"
+    assert "other programs kept GPU 1 busy for 10% of the load (limit 5%)" in mark.text
+    found = digest(record(**columns), 4)
+    assert found is not None
+    assert found.gpus[0].foreign_busy_mean == pytest.approx(0.1)
+    assert marks(gpu1_foreign_busy_share=[0.9, 0.9, *[0.04] * 5]) == []
+
+
 @pytest.mark.parametrize("reason", [0x8, 0x20, 0x40, 0x80])
 def test_heat_and_the_power_brake_are_throttling(reason: int) -> None:
     (mark,) = marks(gpu0_throttle_reasons=[0, 0, reason | 0x4, 0, 0, 0, 0])
