@@ -27,6 +27,7 @@ from hetctl.bench.telemetry.digesting import digest
 from hetctl.bench.telemetry.record import read_record
 from hetctl.bench.telemetry.run_sampler import run_sampler
 from hetctl.errors import HetctlError, LaunchError
+from hetctl.launch.spare_cpus import spare_cpus
 
 RESULTS_FILE = "results.json"
 
@@ -86,6 +87,12 @@ class _Session:
     server: Server
     server_start_s: float
     server_log: str | None
+
+    @property
+    def client_cpus(self) -> frozenset[int]:
+        """What its ranks leave to the load generator; empty for the kernel's choice."""
+        command = self.configuration.command
+        return frozenset() if command is None else spare_cpus(command)
 
 
 class _Comparison:
@@ -185,6 +192,7 @@ class _Comparison:
             raw_result=raw,
             telemetry=telemetry,
             telemetry_digest=use,
+            client_cpus=tuple(sorted(target.cpus)),
         )
         self.update(runs=(*self.results.runs, run))
         self._on_event(Measured(run, to_come(self.results)))
@@ -219,6 +227,7 @@ class _Comparison:
             result_file=self._out_dir / raw,
             log_file=self._out_dir / load_log,
             requests_file=requests_file(load, self.results.model, self._out_dir),
+            cpus=session.client_cpus,
         )
 
     def _died_or_failed(

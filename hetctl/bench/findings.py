@@ -35,7 +35,12 @@ def findings(results: Results) -> tuple[Finding, ...]:
         *_short_outputs(results),
         *_disturbed(results),
     )
-    notes = (*_other_programs(results), *_repeats(results), *_tail(results))
+    notes = (
+        *_other_programs(results),
+        *_unbound_clients(results),
+        *_repeats(results),
+        *_tail(results),
+    )
     return (
         *(Finding("warning", text) for text in warnings),
         *(Finding("note", text) for text in notes),
@@ -132,6 +137,25 @@ def _other_programs(results: Results) -> list[str]:
         return []
     each = ", ".join(f"{version} in {folder}" for folder, version in versions.items())
     return [f"Measured by different versions of hetctl: {each}."]
+
+
+def _unbound_clients(results: Results) -> list[str]:
+    """Where clients may take time from threads that compute."""
+    names = [
+        one.name
+        for one in results.configurations
+        if one.command is not None
+        and one.plan is not None
+        and any(rank.cpus for rank in one.plan.ranks)
+        and (runs := results.runs_of(one.name))
+        and not all(run.client_cpus for run in runs)
+    ]
+    if not names:
+        return []
+    return [
+        f"The load generator and the API server of {', '.join(names)} had no CPUs of their own "
+        "beside the CPU ranks, so they took some time from the threads that compute."
+    ]
 
 
 def _repeats(results: Results) -> list[str]:

@@ -19,6 +19,7 @@ from hetctl.bench.results import Load, Measurement
 from hetctl.bench.vllm_result import read_measurement
 from hetctl.errors import HetctlError
 from hetctl.launch.parent_death import end_with_parent
+from vllm_hetero.affinity import children_bound_to
 
 _POLL_S = 0.5
 _GRACE_S = 5.0
@@ -37,6 +38,8 @@ class LoadTarget:
     log_file: Path
     requests_file: Path | None = None
     """The requests, where the load's dataset is a file of them."""
+    cpus: frozenset[int] = frozenset()
+    """Where the generator runs; empty leaves it to the kernel."""
 
 
 def run_load(
@@ -62,16 +65,17 @@ def run_load(
     target.log_file.parent.mkdir(parents=True, exist_ok=True)
     # A result of an earlier run must not pass for this one's.
     target.result_file.unlink(missing_ok=True)
-    process = subprocess.Popen(
-        argv,
-        env=load_environment(os.environ, target.tokenizer),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        # Ctrl-C in the terminal is ours to handle; we end the generator.
-        start_new_session=True,
-        preexec_fn=end_with_parent(),
-    )
+    with children_bound_to(target.cpus):
+        process = subprocess.Popen(
+            argv,
+            env=load_environment(os.environ, target.tokenizer),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            # Ctrl-C in the terminal is ours to handle; we end the generator.
+            start_new_session=True,
+            preexec_fn=end_with_parent(),
+        )
     try:
         with target.log_file.open("wb") as log:
             _follow(process, log, LoadProgressReader(on_progress), timeout_s)

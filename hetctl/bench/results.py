@@ -222,6 +222,9 @@ class Run(Frozen):
     """What was sampled beside the load, if anything was."""
     telemetry_digest: TelemetryDigest | None = None
     """Its means and extremes over the load, and whether they leave doubts."""
+    client_cpus: tuple[NonNegativeInt, ...] = ()
+    """What the load generator and the API server were bound to, away from the CPU ranks; empty
+    where they were not bound."""
 
 
 FailedPhase = Literal["server", "load"]

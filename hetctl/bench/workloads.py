@@ -14,6 +14,9 @@ CPU rank to finish."""
 _OPEN_LOOP_S = 30.0
 """How long an open loop sends requests."""
 _LEAST_PROMPTS = 8
+_LEAST_WARMUPS = 2
+_UNCAPPED_WARMUPS = 8
+"""Of an open loop without a cap, which nobody knows the concurrency of."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,8 @@ class Sampling:
 
     num_prompts: int | None = None
     """None is the workload's own number, or one that grows with the load."""
-    num_warmups: int = 2
+    num_warmups: int | None = None
+    """None is one that grows with the load."""
     seed: int = 0
     burstiness: float = 1.0
     slo: Slo = field(default_factory=Slo)
@@ -159,7 +163,9 @@ def loads(
                 request_rate=rate,
                 burstiness=sampling.burstiness,
                 seed=sampling.seed + at,
-                num_warmups=sampling.num_warmups,
+                num_warmups=_num_warmups(cap)
+                if sampling.num_warmups is None
+                else sampling.num_warmups,
                 slo=sampling.slo,
             )
         )
@@ -184,3 +190,9 @@ def _num_prompts(cap: int | None, rate: float | None) -> int:
     if rate is not None:
         return max(_LEAST_PROMPTS, round(rate * _OPEN_LOOP_S))
     return max(_LEAST_PROMPTS, _PROMPTS_PER_SLOT * (cap or 1))
+
+
+def _num_warmups(cap: int | None) -> int:
+    """As many as run at a time: what is made ready for a number of sequences (oneDNN's kernels,
+    the scheduler's choice of batches) must not fall into the measured time."""
+    return max(_LEAST_WARMUPS, _UNCAPPED_WARMUPS if cap is None else cap)

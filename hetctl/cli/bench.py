@@ -86,7 +86,7 @@ def bench(
     output_len: load_options.OutputLen = None,
     corrections: options.Corrections = True,
     num_prompts: load_options.NumPrompts = None,
-    warmups: load_options.Warmups = 2,
+    warmups: load_options.Warmups = None,
     seed: load_options.Seed = 0,
     full_sweep: Annotated[
         bool,

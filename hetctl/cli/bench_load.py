@@ -86,12 +86,12 @@ NumPrompts = Annotated[
     ),
 ]
 Warmups = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--warmups",
         min=0,
         metavar="N",
-        help="Requests before the clock starts.",
+        help="Requests before the clock starts [default: as many as run at a time, at least 2].",
         rich_help_panel=_LOAD,
     ),
 ]
@@ -121,7 +121,7 @@ class LoadOptions:
     input_len: int | None
     output_len: int | None
     num_prompts: int | None
-    warmups: int
+    warmups: int | None
     seed: int
     ttft: str | None
     tpot: str | None

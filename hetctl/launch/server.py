@@ -19,6 +19,7 @@ from hetctl.launch.parent_death import end_with_parent
 from hetctl.launch.port import listening_processes
 from hetctl.launch.process_tree import ProcessTree
 from hetctl.launch.run_folder import RunFolder
+from hetctl.launch.spare_cpus import bind_api_server
 from hetctl.launch.startup import cause, phase, tail
 from vllm_hetero import env
 
@@ -128,6 +129,8 @@ class Server:
             time.sleep(_POLL_S)
         self._require_own_port()
         self._was_ready = True
+        assert self._process is not None
+        bind_api_server(self._process.pid, self.command)
 
     def poll(self) -> int | None:
         """The exit code of the server, or None while it runs."""

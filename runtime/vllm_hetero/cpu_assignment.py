@@ -90,7 +90,9 @@ def memory_nodes(rank: Rank, cores: Nodes, nodes: Nodes) -> tuple[int, ...]:
     return tuple(node for node in sorted(nodes) if computing & set(nodes[node]))
 
 
-def other_cpus(ranks: RankMap, cores: list[tuple[int, ...]], allowed: set[int]) -> set[int]:
+def other_cpus(
+    ranks: RankMap, cores: list[tuple[int, ...]], allowed: set[int], more: int = 0
+) -> set[int]:
     """Where the engine and the GPU ranks run: away from the CPU ranks, where there is room.
 
     There is room when each of them can have a CPU; crowded on fewer they would wait for each
@@ -101,6 +103,7 @@ def other_cpus(ranks: RankMap, cores: list[tuple[int, ...]], allowed: set[int]) 
         ranks: The map.
         cores: The CPUs of each physical core.
         allowed: CPUs that this process may use.
+        more: How many CPUs there must be beyond that, for others who want to run there, too.
 
     Returns:
         The CPUs, or none when there is no room.
@@ -108,7 +111,7 @@ def other_cpus(ranks: RankMap, cores: list[tuple[int, ...]], allowed: set[int]) 
     computing = {cpu for rank in ranks.ranks for cpu in rank.cpus}
     if not computing:
         return set()
-    needed = 1 + len(ranks.gpu_ranks)
+    needed = 1 + len(ranks.gpu_ranks) + more
     for cpus in (_idle_cores(cores, computing), (cpu for core in cores for cpu in core)):
         found = set(cpus) & allowed - computing
         if len(found) >= needed:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from hetctl.bench import compare as compare_module
 from hetctl.bench.compare import RESULTS_FILE, TimeLimits, compare
 from hetctl.bench.events import Advanced, Event, Failed, Measured
 from hetctl.bench.load import LoadTarget
 from hetctl.bench.load_progress import LoadProgress
-from hetctl.bench.results import Environment, Load, Measurement, Results
+from hetctl.bench.results import Environment, Load, Measurement, Outside, Results
 from hetctl.bench.schedule import to_come
 from hetctl.bench.telemetry.record import read_record
 from hetctl.errors import HetctlError, LaunchError
@@ -29,6 +30,7 @@ class Bench:
     on_server: Callable[[str], None] = lambda _: None
     loads: int = 0
     sent: list[Load] = field(default_factory=list)
+    targets: list[LoadTarget] = field(default_factory=list)
     died: str = ""
     """Why the server that runs now is dead."""
 
@@ -42,6 +44,7 @@ class Bench:
     ) -> Measurement:
         self.loads += 1
         self.sent.append(load)
+        self.targets.append(target)
         self.log.append(f"load {target.result_file.stem}")
         self.died = ""
         on_progress(LoadProgress("load", 3, 9))
@@ -101,6 +104,19 @@ def test_configurations_take_turns_each_on_a_server_of_its_own(tmp_path: Path) -
     ]
     assert names(results) == [("hybrid", 1), ("cpu", 1), ("hybrid", 2), ("cpu", 2)]
     assert Results.load(tmp_path / RESULTS_FILE) == results
+
+
+def test_a_run_tells_which_cpus_its_clients_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = {sample.HYBRID.model_name: frozenset({7, 3})}
+    outside = Outside(engine="e", model_name="m", url="http://h:1")
+    elsewhere = sample.CPU.model_copy(update={"command": None, "outside": outside})
+    monkeypatch.setattr(compare_module, "spare_cpus", lambda command: left[command.model_name])
+    bench = Bench()
+    results = bench.compare(sample.blank(sample.HYBRID, elsewhere), tmp_path)
+    assert [run.client_cpus for run in results.runs] == [(3, 7), ()]
+    assert [target.cpus for target in bench.targets] == [frozenset({3, 7}), frozenset()]
 
 
 def test_runs_that_are_there_are_kept_and_not_measured_again(tmp_path: Path) -> None:

@@ -77,6 +77,22 @@ def test_few_requests_make_p99_the_slowest_one() -> None:
     assert not any("p99" in note for note in notes(many))
 
 
+def test_clients_that_took_time_from_the_threads_that_compute_are_told() -> None:
+    def told(**cpus: tuple[int, ...]) -> list[str]:
+        runs = tuple(
+            sample.run(name, repeat).model_copy(update={"client_cpus": cpus.get(name, ())})
+            for repeat in (1, 2)
+            for name in ("hybrid", "cpu", "gpu+prefetch")
+        )
+        found = notes(sample.results(runs=runs, repeats=2))
+        return [note for note in found if "load generator" in note]
+
+    assert told(hybrid=(0,), cpu=(0,)) == [], "and without CPU ranks nobody is disturbed"
+    (note,) = told(cpu=(0,))
+    assert note.startswith("The load generator and the API server of hybrid had no CPUs")
+    assert "of hybrid, cpu had" in told()[0]
+
+
 def test_each_point_of_a_sweep_has_its_own_work() -> None:
     """More requests under more load are no difference; other requests at a point are."""
     loads = Load(max_concurrency=1, num_prompts=8), Load(max_concurrency=8)

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,20 @@ def test_a_generator_that_fails_is_quoted(tmp_path: Path, generator: Callable[[s
     generator("import sys; print('ValueError: no tokenizer', file=sys.stderr); sys.exit(3)")
     with pytest.raises(HetctlError, match=r"exit code 3: ValueError: no tokenizer"):
         run_load(Load(), target(tmp_path), lambda _: None, 30)
+
+
+def test_the_generator_runs_on_the_cpus_that_ranks_leave(
+    tmp_path: Path, generator: Callable[[str], None]
+) -> None:
+    generator("import os, sys; sys.exit(' '.join(map(str, sorted(os.sched_getaffinity(0)))))")
+    allowed = os.sched_getaffinity(0)
+    last = max(allowed)
+    for cpus, told in ((frozenset([last]), {last}), (frozenset[int](), allowed)):
+        with pytest.raises(HetctlError, match=r"exit code 1: [0-9 ]+") as raised:
+            run_load(Load(), replace(target(tmp_path), cpus=cpus), lambda _: None, 30)
+        found = str(raised.value).partition("exit code 1: ")[2].partition(" (see")[0]
+        assert {int(cpu) for cpu in found.split()} == told
+        assert os.sched_getaffinity(0) == allowed, "hetctl itself stays where it was"
 
 
 def test_a_load_past_its_time_is_ended_with_all_its_processes(

@@ -55,6 +55,15 @@ def test_each_point_has_prompts_of_its_own_and_more_of_them_under_more_load() ->
     assert [load.point for load in found] == ["c1", "c4", "c16"]
 
 
+def test_as_many_warm_ups_as_run_at_a_time_unless_told_otherwise() -> None:
+    """Kernels for a number of sequences are made when it first occurs."""
+    workload = find_workload("random")
+    found = loads(workload, (1, 4, 64), (None,), Sampling())
+    assert [load.num_warmups for load in found] == [2, 4, 64]
+    assert [load.num_warmups for load in loads(workload, (None,), (2.0,), Sampling())] == [8]
+    assert loads(workload, (64,), (None,), Sampling(num_warmups=0))[0].num_warmups == 0
+
+
 def test_an_open_loop_sends_for_half_a_minute() -> None:
     found = loads(find_workload("random"), (None,), (0.1, 2.0), Sampling(burstiness=0.5))
     assert [(load.point, load.num_prompts) for load in found] == [("r0.1", 8), ("r2", 60)]

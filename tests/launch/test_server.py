@@ -1,5 +1,6 @@
 """A server is taken as ready only when it is ours that answers."""
 
+import os
 import sys
 import tempfile
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from hetctl.errors import LaunchError
+from hetctl.launch import spare_cpus
 from hetctl.launch.command import LaunchCommand
 from hetctl.launch.port import free_port, listening_processes
 from hetctl.launch.server import Server
@@ -53,6 +55,20 @@ def test_our_own_server_is_ready(tmp_path: Path) -> None:
         ours.wait_ready(20)
         assert listening_processes(port) == {ours.pid}
     assert listening_processes(port) == set()
+
+
+def test_it_is_bound_when_it_is_ready_and_not_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its ranks start with the CPUs that it has."""
+    allowed = os.sched_getaffinity(0)
+    chosen = frozenset([max(allowed)])
+    monkeypatch.setattr(spare_cpus, "spare_cpus", lambda _: chosen)
+    with server(HEALTHY, free_port(), tmp_path / "log") as ours:
+        assert ours.pid is not None
+        assert os.sched_getaffinity(ours.pid) == allowed
+        ours.wait_ready(20)
+        assert os.sched_getaffinity(ours.pid) == chosen
 
 
 def test_another_server_on_the_port_is_not_taken_for_ours(tmp_path: Path) -> None:
