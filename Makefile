@@ -15,7 +15,7 @@ export VLLM_NO_USAGE_STATS := 1
 # The caller's own environment must not decide what is tested.
 unexport VIRTUAL_ENV PYTHONPATH
 
-.PHONY: help setup test lint docs test-fast test-engine test-gpu demo clean
+.PHONY: help setup browser test lint docs test-fast test-engine test-gpu demo clean
 
 help:
 	@echo "make demo         probe, plan and compare the demo model; prints a report's path"
@@ -39,6 +39,9 @@ $(SYNCED): pyproject.toml uv.lock $(BIN)/uv
 setup: $(SYNCED)
 	$(BIN)/hetctl kernels install
 
+browser:
+	@sh tools/browser.sh
+
 lint: $(SYNCED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -50,7 +53,7 @@ docs: $(SYNCED)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "site/index.html"
 
-test-fast: setup
+test-fast: setup browser
 	$(BIN)/pytest $(PARALLEL) -m "not engine and not gpu"
 
 test-engine: setup
@@ -59,7 +62,7 @@ test-engine: setup
 test-gpu: setup
 	$(BIN)/pytest -m gpu tests/gpu
 
-test: lint setup
+test: lint setup browser
 	$(BIN)/pytest $(PARALLEL) -m "not engine and not gpu" -q
 	$(BIN)/pytest -m "engine or gpu"
 

@@ -1,6 +1,6 @@
 """A Chromium to look at pages with, and what a test asks a page.
 
-The fixture is ``browser`` in ``tests/conftest.py``.
+The fixture is ``browser`` in ``tests/conftest.py``; ``make browser`` installs one where it may.
 """
 
 import os
