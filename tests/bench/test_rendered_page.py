@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Theme = Literal["light", "dark"]
 LOOKS: list[tuple[int, Theme]] = [(400, "light"), (400, "dark"), (1200, "light"), (1200, "dark")]
+PAPER = 688
+"""Pixels between the margins of A4."""
 LONG = "org/a-model-with-a-name-that-is-much-longer-than-any-sensible-name-of-a-model-would-be"
 
 
@@ -77,6 +79,13 @@ def test_nothing_makes_the_page_scroll_sideways(page: "Page", width: int) -> Non
 
 
 @pytest.mark.parametrize("width", [400, 1200])
+def test_what_explains_a_table_does_not_scroll_away_with_it(page: "Page", width: int) -> None:
+    look(page, width, "light")
+    assert page.evaluate("document.querySelectorAll('caption, .scroll .caption').length") == 0
+    assert page.evaluate("document.querySelectorAll('.card .caption').length") > 3
+
+
+@pytest.mark.parametrize("width", [400, 1200])
 def test_labels_of_a_chart_do_not_overlap(page: "Page", width: int) -> None:
     look(page, width, "light")
     assert page.evaluate(OVERLAPS, "figure svg") == []
@@ -129,16 +138,35 @@ def test_nothing_is_empty(page: "Page") -> None:
 
 
 def test_a_printed_page_is_white_and_complete(page: "Page", report: Path) -> None:
-    look(page, 794, "dark")
+    look(page, PAPER, "dark")
     page.emulate_media(media="print", color_scheme="dark")
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert background == "rgb(255, 255, 255)"
     contrasts: dict[str, float] = page.evaluate(CONTRASTS, "body *")
     assert {name: ratio for name, ratio in contrasts.items() if ratio < 4.5} == {}
     wide = page.evaluate("document.documentElement.scrollWidth")
-    assert wide <= 794
+    assert wide <= PAPER
     pdf: Any = page.pdf(format="A4")
     assert pdf.startswith(b"%PDF")
+
+
+def test_paper_shows_what_is_folded_on_the_screen(browser: "Browser", report: Path) -> None:
+    page = browser.new_page(viewport={"width": PAPER, "height": 1000})
+    page.goto(report.as_uri())
+    hidden = """() => [...document.querySelectorAll('tbody tr, pre')]
+        .filter(one => !one.checkVisibility()).length"""
+    assert page.evaluate(hidden) > 10
+    page.emulate_media(media="print")
+    assert page.evaluate(hidden) == 0
+    # No paper scrolls sideways.
+    wide = page.evaluate(
+        """width => [...document.querySelectorAll('table, pre, figure')]
+            .filter(one => one.getBoundingClientRect().right > width + 0.5)
+            .map(one => one.closest('section').id)""",
+        PAPER,
+    )
+    assert wide == []
+    page.close()
 
 
 def test_the_browser_has_nothing_to_complain_about(browser: "Browser", report: Path) -> None:

@@ -36,6 +36,8 @@ class Row:
 class Tile:
     """A main figure of the configuration under test."""
 
+    of: str
+    """Name of the configuration."""
     title: str
     cell: Cell
     against: str
@@ -64,6 +66,7 @@ def tiles(summary: Summary) -> list[Tile]:
     reference = summary.reference
     return [
         Tile(
+            one.name,
             metric.title,
             _cell(summary, one, metric),
             ""
