@@ -1,10 +1,12 @@
 """Requests whose lengths are spread like those of people who talk to an assistant.
 
 Lengths are drawn from two log-normal distributions, cut to the range that vLLM's own ShareGPT
-dataset keeps. Their means are those of ShareGPT in the paper on vLLM (Kwon et al., SOSP 2023,
-figure 11: 161 tokens in, 338 out). The paper prints no spread; ours (sigma 1.0 and 0.9) puts
-one prompt in ten above 360 tokens and one answer in ten above 790. Prompt and answer are
-drawn independently, which conversations are not quite.
+dataset keeps. Their means, 160 and 342 tokens, are those of ShareGPT in the paper on vLLM (Kwon et
+al., SOSP 2023, arXiv 2309.06180, legend of figure 11: 161.31 in, 337.99 out). The paper prints no
+spread; ours (sigma 1.0 and 0.9) is a choice, which puts one prompt in ten above 360 tokens and one
+answer in ten above 790. Prompt and answer are drawn independently, which conversations are not
+quite. The later collection that ``vllm bench serve`` reads as ``sharegpt`` has longer prompts and
+shorter answers: 230 and 203 tokens over 1,000 requests (vLLM's pull request 18566).
 """
 
 import json
