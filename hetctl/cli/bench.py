@@ -102,7 +102,8 @@ def bench(
             "--repeats",
             min=1,
             metavar="N",
-            help=f"Runs of each configuration [default: 1, and {_REPEATS} of a comparison].",
+            help=f"Runs of each configuration [default: 1, and {_REPEATS} of a comparison; hetctl "
+            "gate needs 5].",
         ),
     ] = None,
     out: Annotated[

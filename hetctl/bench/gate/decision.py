@@ -62,7 +62,7 @@ def decide(threshold: Threshold, base: Sequence[float], current: Sequence[float]
     elif min(len(base), len(current)) < MIN_RUNS:
         verdict, reason = _not_enough(
             f"{len(base)} and {len(current)} runs are too few to tell from noise; the gate needs "
-            f"{MIN_RUNS} on each side."
+            f"{MIN_RUNS} on each side (hetctl bench --append adds one, --repeats takes several)."
         )
     else:
         verdict, reason = _weigh(threshold, evidence)
