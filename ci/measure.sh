@@ -19,7 +19,9 @@ for round in $(seq "$ROUNDS"); do
     [ "$(runs $side)" -lt "$round" ] || continue
     [ $side = base ] && checkout=$BASE || checkout=$CURRENT
     echo "round $round of $ROUNDS: $side"
-    # The commit is taken from the folder that hetctl is started in.
-    (cd "$checkout" && .venv/bin/hetctl bench "$model" --out "$results/$side" --append "$@")
+    # The commit is taken from the folder that hetctl is started in. What one run teaches must not
+    # change the plan of the next.
+    (cd "$checkout" && .venv/bin/hetctl bench "$model" --out "$results/$side" --append \
+      --no-corrections "$@")
   done
 done

@@ -202,8 +202,8 @@ def test_measuring_takes_turns_and_goes_on_where_it_was_stopped(tmp_path: Path) 
     assert asked == ["base", "current"] * 2 + ["base"] + ["base", "current"]
     line = calls.read_text().splitlines()[0]
     out = tmp_path.resolve() / "results/base"
-    expected = f"base bench {tmp_path.resolve()}/a model --out {out} --append --concurrency 1,4"
-    assert line == expected
+    expected = f"base bench {tmp_path.resolve()}/a model --out {out} --append --no-corrections"
+    assert line == f"{expected} --concurrency 1,4"
     assert measure() == 0
     assert len(calls.read_text().splitlines()) == 7, "nothing is left to do"
 
