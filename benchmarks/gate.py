@@ -342,6 +342,11 @@ def real(base: Path, current: Path, slow: Path | None) -> None:
         rows.append(row)
     table(("metric", "median", "noise of a run", *(["SLOW over the rest"] if slower else [])), rows)
 
+    marked = sum(bool(run.telemetry_digest and run.telemetry_digest.marks) for run in equal)
+    print(
+        f"\n{marked} of the equal runs were disturbed; the gate itself would doubt more than one "
+        "in five of a side."
+    )
     heading("What the gate says of them at its default thresholds")
     rows = []
     half = len(equal) // 2
