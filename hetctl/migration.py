@@ -38,7 +38,7 @@ def migrated(fields: Fields, current: int, steps: Steps) -> Fields:
     """
     version = fields["schema_version"]
     if not is_readable(version, current, steps):
-        raise ValueError(f"schema version {version!r} is not among {versions(current, steps)}")
+        raise ValueError(f"schema version {version!r} is none of {versions(current, steps)}")
     while fields["schema_version"] < current:
         version = fields["schema_version"]
         try:
@@ -49,6 +49,6 @@ def migrated(fields: Fields, current: int, steps: Steps) -> Fields:
 
 
 def versions(current: int, steps: Steps) -> str:
-    """``1 to 3``, or ``3``: what can be read."""
+    """``versions 1 to 3``, or ``version 3``: what can be read."""
     oldest = oldest_version(current, steps)
-    return f"{oldest} to {current}" if oldest < current else str(current)
+    return f"versions {oldest} to {current}" if oldest < current else f"version {current}"

@@ -93,7 +93,7 @@ def test_plans_in_results_have_a_version_of_their_own() -> None:
     plan = Results.parse(json.dumps(data), "mixed").configurations[0].plan
     assert plan == Plan.load(SAVED / "plan-2.json")
     data["configurations"][0]["plan"] = older | {"schema_version": 9}
-    with pytest.raises(UsageError, match=r"plan: .*schema version 9 is not among 1 to 3"):
+    with pytest.raises(UsageError, match=r"plan: .*schema version 9 is none of versions 1 to 3"):
         Results.parse(json.dumps(data), "mixed")
 
 
@@ -103,13 +103,13 @@ def test_plans_in_results_have_a_version_of_their_own() -> None:
 )
 def test_other_versions_are_refused_by_name(version: object, remedy: str) -> None:
     data = json.loads(sample.hybrid_plan().to_json()) | {"schema_version": version}
-    with pytest.raises(UsageError, match=rf"reads 1 to 3; {remedy}\.$"):
+    with pytest.raises(UsageError, match=rf"reads versions 1 to 3; {remedy}\.$"):
         Plan.parse(json.dumps(data), "it")
 
 
 def test_a_kind_that_never_changed_names_its_only_version() -> None:
     data = json.loads(sample.machine().to_json()) | {"schema_version": 2}
-    with pytest.raises(UsageError, match=r"reads 1; update hetctl\.$"):
+    with pytest.raises(UsageError, match=r"reads version 1; update hetctl\.$"):
         Machine.parse(json.dumps(data), "it")
 
 
