@@ -1,6 +1,7 @@
 #!/bin/sh
-# Chromium for the tests that look at rendered pages, reports and documentation: installed with apt-get where it is
-# missing and this is root. Asks nothing and never fails; without a browser those tests are skipped.
+# Chromium for the tests that look at rendered pages, reports and documentation: installed with
+# apt-get where it is missing and this is root. Asks nothing and never fails; without a browser those
+# tests are skipped.
 set -u
 
 for name in chromium google-chrome chrome; do
