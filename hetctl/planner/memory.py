@@ -23,6 +23,12 @@ _GRAPH_BYTES_PER_LAYER = 14 * MIB
 _LOGIT_BYTES = 2 * 4
 
 
+def null_block_bytes(layer: LayerSpec, serving: Serving) -> int:
+    """The block that vLLM keeps back, in one layer: it stands for what a table of blocks leaves out
+    (``vllm/v1/core/block_pool.py: null_block``)."""
+    return serving.block_size * layer.kv_bytes_per_token
+
+
 def kv_bytes_per_sequence(layer: LayerSpec, serving: Serving) -> int:
     """KV cache of one sequence of ``max_model_len`` tokens in one layer, whole blocks.
 
@@ -72,6 +78,8 @@ class MemoryModel:
     """Prefix sums over layers, one entry more than there are layers."""
     kv_per_sequence: tuple[int, ...]
     """Prefix sums over layers."""
+    null_block: tuple[int, ...]
+    """Prefix sums over layers of the KV cache that no sequence gets."""
     layers: dict[Kind, tuple[int, ...]]
     """Prefix sums of what a layer adds on a kind of device: weights, KV cache of all
     concurrent sequences, CUDA graphs."""
@@ -82,7 +90,10 @@ class MemoryModel:
     def of(cls, spec: ModelSpec, serving: Serving) -> "MemoryModel":
         weights = prefix_sums([layer.weight_bytes for layer in spec.layers])
         kv = prefix_sums([kv_bytes_per_sequence(layer, serving) for layer in spec.layers])
-        both = tuple(w + serving.concurrency * k for w, k in zip(weights, kv, strict=True))
+        null_block = prefix_sums([null_block_bytes(layer, serving) for layer in spec.layers])
+        both = tuple(
+            w + serving.concurrency * k + n for w, k, n in zip(weights, kv, null_block, strict=True)
+        )
         graphs = _GRAPH_BYTES_PER_LAYER if serving.cuda_graphs else 0
         on_gpu = tuple(size + i * graphs for i, size in enumerate(both))
         return cls(
@@ -90,6 +101,7 @@ class MemoryModel:
             serving,
             weights,
             kv,
+            null_block,
             layers={"cpu": both, "cuda": on_gpu},
             edges={"cpu": _edges("cpu", spec, serving), "cuda": _edges("cuda", spec, serving)},
         )

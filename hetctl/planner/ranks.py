@@ -43,7 +43,9 @@ def _rank(index: int, placement: Placement, sequences: float) -> RankPlan:
         - stage.host_bytes
         + stage.buffer_bytes,
         host_weight_bytes=stage.host_bytes,
-        kv_cache_bytes=int(sequences * _kv_per_sequence(placement, stage)),
+        kv_cache_bytes=int(sequences * _kv_per_sequence(placement, stage))
+        + memory.null_block[stage.end]
+        - memory.null_block[stage.first],
         activation_bytes=activation_bytes(memory.spec, memory.serving, last),
         cuda_graph_bytes=cuda_graph_bytes(kind, stage.end - stage.first, memory.serving),
         framework_bytes=framework_bytes(kind),
