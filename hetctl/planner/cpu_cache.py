@@ -1,6 +1,7 @@
 """Which KV caches CPU ranks can hold."""
 
 from hetctl.model.spec import KvCacheDtype, ModelSpec
+from hetctl.planner.cache_layout import pages_divide
 
 # vllm/v1/attention/backends/cpu_attn.py: supported_kv_cache_dtypes, and _get_attn_isa.
 _ON_CPU: tuple[KvCacheDtype, ...] = ("auto", "fp8", "fp8_e4m3", "fp8_e5m2")
@@ -14,6 +15,11 @@ def cpu_cache_refusal(spec: ModelSpec, isa: tuple[str, ...]) -> str | None:
     Args:
         isa: Of the CPU, as :class:`~hetctl.machine.Cpu` names it.
     """
+    if not pages_divide(spec.layers):
+        return (
+            "has windows in some of its layers and KV caches that are not multiples of one "
+            "another, which only GPUs can put into one pool"
+        )
     dtype = spec.kv_cache_dtype
     if dtype == "auto":
         return None

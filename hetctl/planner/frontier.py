@@ -147,12 +147,11 @@ def _fronts(
 def _fitting(option: StageOption, first: int, ends: Sequence[int]) -> Iterator[int]:
     """Where a stage may end that begins at ``first`` and fits its device."""
     layers = len(option.memory) - 1
-    room = option.limit - option.edge_memory[first == 0] + option.memory[first]
     for end in ends:
-        if end < layers and option.memory[end] > room:
-            break
         if stage_memory(option, first, end) <= option.limit:
             yield end
+        elif end < layers:
+            break
     else:
         return
     if ends[-1] == layers and stage_memory(option, first, layers) <= option.limit:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from hetctl.model.spec import LayerSpec, ModelSpec
+from hetctl.model.spec import ModelSpec
+from hetctl.planner.cache_layout import CacheLayout, cache_layout
 from hetctl.planner.device import Device, Kind
 from hetctl.planner.serving import Serving
 from hetctl.units import MIB
@@ -21,28 +22,6 @@ _GRAPH_BYTES_PER_LAYER = 14 * MIB
 
 # Sampling keeps float32 logits and a processed copy (vllm/v1/sample/sampler.py).
 _LOGIT_BYTES = 2 * 4
-
-
-def null_block_bytes(layer: LayerSpec, serving: Serving) -> int:
-    """The block that vLLM keeps back, in one layer: it stands for what a table of blocks leaves out
-    (``vllm/v1/core/block_pool.py: null_block``)."""
-    return serving.block_size * layer.kv_bytes_per_token
-
-
-def kv_bytes_per_sequence(layer: LayerSpec, serving: Serving) -> int:
-    """KV cache of one sequence of ``max_model_len`` tokens in one layer, whole blocks.
-
-    A sliding window keeps the window and what is in flight, plus a block that it may
-    straddle (``vllm/v1/kv_cache_interface.py: SlidingWindowSpec``).
-    """
-    block = serving.block_size
-    tokens = serving.max_model_len
-    if layer.sliding_window is None:
-        blocks = -(-tokens // block)
-    else:
-        held = min(layer.sliding_window - 1 + serving.in_flight_tokens, tokens)
-        blocks = min(-(-held // block) + 1, -(-tokens // block))
-    return blocks * block * layer.kv_bytes_per_token
 
 
 def activation_bytes(spec: ModelSpec, serving: Serving, last: bool) -> int:
@@ -76,32 +55,25 @@ class MemoryModel:
     serving: Serving
     weights: tuple[int, ...]
     """Prefix sums over layers, one entry more than there are layers."""
-    kv_per_sequence: tuple[int, ...]
-    """Prefix sums over layers."""
-    null_block: tuple[int, ...]
-    """Prefix sums over layers of the KV cache that no sequence gets."""
+    cache: CacheLayout
     layers: dict[Kind, tuple[int, ...]]
-    """Prefix sums of what a layer adds on a kind of device: weights, KV cache of all
-    concurrent sequences, CUDA graphs."""
+    """Prefix sums of what a layer adds on a kind of device: weights, CUDA graphs, and KV cache
+    in tensors of its own."""
     edges: dict[Kind, tuple[int, int, int, int]]
     """What a stage needs besides its layers on a kind of device: index ``first + 2 * last``."""
 
     @classmethod
     def of(cls, spec: ModelSpec, serving: Serving) -> "MemoryModel":
         weights = prefix_sums([layer.weight_bytes for layer in spec.layers])
-        kv = prefix_sums([kv_bytes_per_sequence(layer, serving) for layer in spec.layers])
-        null_block = prefix_sums([null_block_bytes(layer, serving) for layer in spec.layers])
-        both = tuple(
-            w + serving.concurrency * k + n for w, k, n in zip(weights, kv, null_block, strict=True)
-        )
+        cache = cache_layout(spec.layers, serving)
+        both = tuple(w + cache.blocks * k for w, k in zip(weights, cache.own_bytes, strict=True))
         graphs = _GRAPH_BYTES_PER_LAYER if serving.cuda_graphs else 0
         on_gpu = tuple(size + i * graphs for i, size in enumerate(both))
         return cls(
             spec,
             serving,
             weights,
-            kv,
-            null_block,
+            cache,
             layers={"cpu": both, "cuda": on_gpu},
             edges={"cpu": _edges("cpu", spec, serving), "cuda": _edges("cuda", spec, serving)},
         )
@@ -109,8 +81,14 @@ class MemoryModel:
     def needed(self, device: Device, first: int, end: int) -> int:
         """Everything that layers ``first`` to ``end - 1`` take on ``device``."""
         edge = (first == 0) + 2 * (end == len(self.spec.layers))
-        layers = self.layers[device.kind]
-        return self.edges[device.kind][edge] + layers[end] - layers[first]
+        layers, shared = self.layers[device.kind], self.cache.shared
+        pages = shared.taken(first, end) if shared else 0
+        return self.edges[device.kind][edge] + layers[end] - layers[first] + pages
+
+    def all_layers(self, kind: Kind) -> int:
+        """What all layers take on devices of a kind: on one, or more where they are cut."""
+        shared = self.cache.shared
+        return self.layers[kind][-1] + (shared.taken(0, len(self.spec.layers)) if shared else 0)
 
 
 def _edges(kind: Kind, spec: ModelSpec, serving: Serving) -> tuple[int, int, int, int]:

@@ -27,7 +27,7 @@ def misfit(
     remedy = _remedy(inventory, spec, workload, request, length)
     if isinstance(request.split, tuple):
         return _misfit_of_split(inventory, placer, request.split, remedy)
-    kv = placer.memory(inventory.orders[0]).kv_per_sequence[-1] * workload.concurrency
+    kv = placer.memory(inventory.orders[0]).cache.bytes_on(0, len(spec.layers))
     rooms = ", ".join(
         f"{device.label} can give {format_bytes(device.memory_limit_bytes)}"
         for device in inventory.orders[0]

@@ -6,16 +6,19 @@ costs for being first, last, both or neither. A run must fit its device's memory
 
 Dynamic programming over devices and cut points: the best way to place the first ``i``
 layers with a device's run ending at ``i`` is ``time[i] + min over j (best[j] - time[j])`` for the
-``j`` whose run fits. As a run's memory grows with its length, the feasible ``j`` form a window
-that only moves forward, and the minimum over it is kept in a monotone queue: O(layers) per
-device.
+``j`` whose run fits. As a run's memory grows with its length (and need not be a sum), the feasible
+``j`` form a window that only moves forward, and the minimum over it is kept in a monotone queue:
+O(layers) per device.
 """
 
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import TypeAlias
+
+from hetctl.planner.shared_pages import SharedPages
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class StageOption:
     group: int = 0
     """0 or 1; ``at_least`` counts devices by it."""
     mandatory: bool = False
+    shared: SharedPages | None = None
+    """Memory of a run beyond the sum over its layers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,8 @@ def stage_time(option: StageOption, first: int, end: int) -> float:
 def stage_memory(option: StageOption, first: int, end: int) -> int:
     """Memory of one stage, with what its place in the pipeline adds."""
     edge = (first == 0) + 2 * (end == len(option.memory) - 1)
-    return option.memory[end] - option.memory[first] + option.edge_memory[edge]
+    taken = option.memory[end] - option.memory[first] + option.edge_memory[edge]
+    return taken + option.shared.taken(first, end) if option.shared else taken
 
 
 # How many devices of group 0 and of group 1 were used, counted up to what is needed.
@@ -127,6 +133,7 @@ def mirrored(option: StageOption) -> StageOption:
         memory=[memory[-1] - taken for taken in reversed(memory)],
         edge_time=[option.edge_time[i] for i in (0, 2, 1, 3)],
         edge_memory=[option.edge_memory[i] for i in (0, 2, 1, 3)],
+        shared=option.shared.mirrored() if option.shared else None,
     )
 
 
@@ -222,10 +229,7 @@ def _extend_from_start(option: StageOption, best: list[float], back: _Back, used
     """Runs that begin the model."""
     layers = len(option.time) - 1
     time, start = option.time, option.edge_time[1] - option.time[0]
-    longest = option.limit - option.edge_memory[1] + option.memory[0]
-    for end in range(1, layers):
-        if option.memory[end] > longest:
-            break
+    for end in range(1, _longest_start(option) + 1):
         total = time[end] + start
         if total < best[end]:
             best[end], back[end] = total, (0, used)
@@ -235,11 +239,19 @@ def _extend_from_start(option: StageOption, best: list[float], back: _Back, used
             best[layers], back[layers] = total, (0, used)
 
 
+def _longest_start(option: StageOption) -> int:
+    """Layers of the longest run from the first one, all but the last at most, that fits."""
+    layers = len(option.memory) - 1
+    return bisect_right(
+        range(1, layers), option.limit, key=lambda end: stage_memory(option, 0, end)
+    )
+
+
 def _extend_to_middle(
     front: list[float], option: StageOption, best: list[float], back: _Back, used: Used
 ) -> None:
     """Runs that neither begin nor end the model."""
-    time, memory, edge = option.time, option.memory, option.edge_time[0]
+    time, memory, edge, shared = option.time, option.memory, option.edge_time[0], option.shared
     room = option.limit - option.edge_memory[0]
     keys = [placed - spent for placed, spent in zip(front, time, strict=True)]
     # Firsts whose run fits, their keys rising.
@@ -250,8 +262,12 @@ def _extend_to_middle(
             queue.pop()
         queue.append(end - 1)
         least = memory[end] - room
-        while queue and memory[queue[0]] < least:
-            queue.popleft()
+        if shared is None:
+            while queue and memory[queue[0]] < least:
+                queue.popleft()
+        else:
+            while queue and memory[queue[0]] < least + shared.taken(queue[0], end):
+                queue.popleft()
         if queue:
             total = keys[queue[0]] + time[end] + edge
             if total < best[end]:
@@ -263,10 +279,16 @@ def _extend_to_end(
 ) -> None:
     """Runs up to the last layer that do not begin the model."""
     end = len(option.time) - 1
-    room = option.limit - option.edge_memory[2]
-    for first in range(end - 1, 0, -1):
-        if option.memory[end] - option.memory[first] > room:
-            break
+    for first in range(end - 1, _earliest_to_end(option) - 1, -1):
         total = front[first] + stage_time(option, first, end)
         if total < best[end]:
             best[end], back[end] = total, (first, used)
+
+
+def _earliest_to_end(option: StageOption) -> int:
+    """Where the longest run to the last layer begins that fits, without the first layer; the
+    number of layers where none does."""
+    layers = len(option.memory) - 1
+    return 1 + bisect_left(
+        range(1, layers), -option.limit, key=lambda first: -stage_memory(option, first, layers)
+    )

@@ -115,6 +115,7 @@ def stage_options(
                 memory=memory.layers[device.kind],
                 edge_time=cost.objective_edges,
                 edge_memory=memory.edges[device.kind],
+                shared=memory.cache.shared,
                 limit=device.memory_limit_bytes,
                 group=0 if device.kind == "cuda" else 1,
                 mandatory=cpus_required and device.kind == "cpu",
@@ -126,7 +127,7 @@ def stage_options(
 def least_needed(devices: Sequence[Device], memory: MemoryModel) -> int:
     """Bytes that the model takes on any of the devices: its layers and ends, and what every
     rank takes besides, once."""
-    layers = min(memory.layers[kind][-1] for kind in {device.kind for device in devices})
+    layers = min(map(memory.all_layers, {device.kind for device in devices}))
     return layers + min(memory.edges[device.kind][3] for device in devices)
 
 

@@ -93,10 +93,10 @@ class Placer:
     goal: Goal = field(default_factory=Goal)
     _costs: dict[tuple[object, ...], CostModel] = field(default_factory=dict)
 
-    def serving(self, devices: Sequence[Device]) -> Serving:
-        """Settings of an engine over ``devices``."""
+    def serving(self, devices: Sequence[Device], stages: int | None = None) -> Serving:
+        """Settings of an engine over ``devices``, with one stage on each unless told otherwise."""
         latent = self.spec.latent_cache
-        return serving_for(tuple(devices), self.workload, self.max_model_len, latent)
+        return serving_for(tuple(devices), self.workload, self.max_model_len, latent, stages)
 
     def memory(self, devices: Sequence[Device]) -> MemoryModel:
         """The memory model of an engine over ``devices``."""

@@ -6,28 +6,36 @@ from hetctl.planner.placement import PlacedStage, Placement
 
 
 def kv_cache_tokens(placement: Placement) -> int:
-    """Tokens that every rank has KV cache for.
+    """Tokens that every rank has KV cache for, as vLLM counts them: sequences of the longest
+    context, times that."""
+    layout = placement.memory.cache
+    if not layout.blocks_per_sequence:
+        return placement.memory.serving.concurrency * placement.memory.serving.max_model_len
+    sequences = (_blocks(placement) - 1) / layout.blocks_per_sequence
+    return int(sequences * placement.memory.serving.max_model_len)
+
+
+def rank_plans(placement: Placement) -> tuple[RankPlan, ...]:
+    """One rank per stage, in pipeline order."""
+    blocks = _blocks(placement)
+    return tuple(_rank(i, placement, blocks) for i in range(len(placement.stages)))
+
+
+def _blocks(placement: Placement) -> int:
+    """Blocks that every rank has.
 
     GPUs alone: what the fullest one has room for, because vLLM takes all of its budget. As
     soon as a CPU rank takes part: what the concurrent sequences need, because host memory
     is shared with everything else on the machine.
     """
-    serving = placement.memory.serving
-    needed = serving.concurrency * serving.max_model_len
+    needed = placement.memory.cache.blocks
     if any(stage.device.kind == "cpu" for stage in placement.stages):
         return needed
-    sequences = min(_sequences_that_fit(placement, stage) for stage in placement.stages)
-    return max(needed, int(sequences * serving.max_model_len))
+    more = (_more_blocks(placement, stage) for stage in placement.stages)
+    return needed + min((count for count in more if count is not None), default=0)
 
 
-def rank_plans(placement: Placement) -> tuple[RankPlan, ...]:
-    """One rank per stage, in pipeline order."""
-    serving = placement.memory.serving
-    sequences = kv_cache_tokens(placement) / serving.max_model_len
-    return tuple(_rank(i, placement, sequences) for i in range(len(placement.stages)))
-
-
-def _rank(index: int, placement: Placement, sequences: float) -> RankPlan:
+def _rank(index: int, placement: Placement, blocks: int) -> RankPlan:
     stage, memory = placement.stages[index], placement.memory
     first, last = stage.first == 0, stage.end == len(memory.spec.layers)
     kind = stage.device.kind
@@ -43,9 +51,7 @@ def _rank(index: int, placement: Placement, sequences: float) -> RankPlan:
         - stage.host_bytes
         + stage.buffer_bytes,
         host_weight_bytes=stage.host_bytes,
-        kv_cache_bytes=int(sequences * _kv_per_sequence(placement, stage))
-        + memory.null_block[stage.end]
-        - memory.null_block[stage.first],
+        kv_cache_bytes=blocks * memory.cache.block_bytes_on(stage.first, stage.end),
         activation_bytes=activation_bytes(memory.spec, memory.serving, last),
         cuda_graph_bytes=cuda_graph_bytes(kind, stage.end - stage.first, memory.serving),
         framework_bytes=framework_bytes(kind),
@@ -57,14 +63,9 @@ def _rank(index: int, placement: Placement, sequences: float) -> RankPlan:
     )
 
 
-def _sequences_that_fit(placement: Placement, stage: PlacedStage) -> float:
+def _more_blocks(placement: Placement, stage: PlacedStage) -> int | None:
+    """Blocks that a stage's device has room for beyond those needed; None without a cache."""
     memory = placement.memory
-    per_sequence = _kv_per_sequence(placement, stage)
-    needed = stage.needed(memory)
-    left = stage.device.memory_limit_bytes - needed
-    return memory.serving.concurrency + (left / per_sequence if per_sequence else 0)
-
-
-def _kv_per_sequence(placement: Placement, stage: PlacedStage) -> int:
-    kv = placement.memory.kv_per_sequence
-    return kv[stage.end] - kv[stage.first]
+    block = memory.cache.block_bytes_on(stage.first, stage.end)
+    left = stage.device.memory_limit_bytes - stage.needed(memory)
+    return left // block if block else None

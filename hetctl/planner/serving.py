@@ -33,20 +33,26 @@ class Serving:
     block_size: int
     max_num_batched_tokens: int
     in_flight_tokens: int
-    """Scheduled and not yet settled: one batch per pipeline stage, at least two
-    (``vllm/config/vllm.py: max_in_flight_tokens``, asynchronous scheduling)."""
+    """Scheduled and not yet settled (``vllm/config/vllm.py: max_in_flight_tokens``): one batch per
+    pipeline stage, and without CPU ranks one more, as scheduling is asynchronous."""
     cuda_graphs: bool = True
     """Off where a tensor-parallel group mixes devices (docs/runtime/platform.md)."""
 
 
 def serving_for(
-    devices: tuple[Device, ...], workload: Workload, max_model_len: int, latent_cache: bool = False
+    devices: tuple[Device, ...],
+    workload: Workload,
+    max_model_len: int,
+    latent_cache: bool = False,
+    stages: int | None = None,
 ) -> Serving:
     """Settings for an engine over ``devices``, or some of them.
 
     Args:
         latent_cache: The model has multi-head latent attention.
+        stages: Pipeline stages at most; None for one on each device.
     """
+    stages = len(devices) if stages is None else stages
     block = LATENT_BLOCK_SIZE if latent_cache else GPU_BLOCK_SIZE
     on_cpu = any(device.kind == "cpu" for device in devices)
     smallest = min(device.memory_limit_bytes for device in devices)
@@ -58,5 +64,5 @@ def serving_for(
         max_num_seqs=max(workload.concurrency, _MIN_SEQUENCES),
         block_size=CPU_BLOCK_SIZE if on_cpu else block,
         max_num_batched_tokens=batched,
-        in_flight_tokens=batched * max(2, len(devices)),
+        in_flight_tokens=batched * (stages if on_cpu else stages + 1),
     )

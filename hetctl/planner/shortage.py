@@ -59,7 +59,7 @@ def streamed_pipeline_shortage(orders: Sequence[Sequence[Device]], host_bytes: i
 
 def _least_needed(devices: Sequence[Device], memory: MemoryModel) -> int:
     """Weights and KV cache, and what each device takes besides."""
-    layers = memory.layers["cpu"][-1]
+    layers = memory.all_layers("cpu")
     middles = [memory.edges[device.kind][0] for device in devices]
     ends = memory.edges[devices[0].kind]
     return layers + sum(middles) + ends[3] - ends[0]

@@ -164,7 +164,7 @@ def _shared(
     strategy: Strategy, name: str, devices: tuple[Device, ...], placer: Placer
 ) -> Candidate:
     """Every layer divided among ``devices``, each with the same share of the model."""
-    serving = replace(placer.serving(devices), cuda_graphs=not is_mixed(devices))
+    serving = replace(placer.serving(devices, stages=1), cuda_graphs=not is_mixed(devices))
     memory = MemoryModel.of(share_of(placer.spec, len(devices)), serving)
     layers = len(memory.spec.layers)
     for device in devices:

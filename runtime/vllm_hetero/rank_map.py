@@ -66,6 +66,11 @@ class RankMap:
     def gpu_ranks(self) -> tuple[int, ...]:
         return tuple(r.rank for r in self.ranks if not r.is_cpu)
 
+    @property
+    def is_mixed(self) -> bool:
+        """Whether there are both GPU ranks and CPU ranks."""
+        return bool(self.cpu_ranks and self.gpu_ranks)
+
     def layer_counts(self, tensor_parallel_size: int) -> tuple[int, ...] | None:
         """Layers per pipeline stage, or None when the map leaves them to vLLM."""
         firsts = self.ranks[::tensor_parallel_size]

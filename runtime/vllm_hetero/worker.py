@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from vllm.distributed.parallel_state import get_pp_group, get_tp_group
+from vllm.distributed.parallel_state import get_pp_group
 
 from vllm_hetero import env
 from vllm_hetero.active_map import rank_map
@@ -106,7 +106,8 @@ class HeterogeneousWorker(DeviceWorker):
     @ends_the_engine
     def get_kv_cache_spec(self) -> dict[str, Any]:
         specs = super().get_kv_cache_spec()
-        return alike_on_all_devices(specs) if get_tp_group().is_mixed else specs
+        ranks = rank_map(self.vllm_config.parallel_config.world_size)
+        return alike_on_all_devices(specs) if ranks.is_mixed else specs
 
     def held(self, kv_cache_bytes: list[int]) -> Held:
         """What this rank holds.

@@ -17,8 +17,18 @@ from hetctl.planner.partition import (
     stage_memory,
     stage_time,
 )
+from hetctl.planner.shared_pages import SharedPages
 
 SETTINGS = settings(max_examples=400, deadline=None)
+
+
+@st.composite
+def shared_pages(draw: st.DrawFn, layers: int) -> SharedPages:
+    """Layers of two kinds in any order, each dealt to some groups."""
+    kinds = draw(st.lists(st.booleans(), min_size=layers, max_size=layers))
+    counts = [tuple(accumulate((k == kind for k in kinds), initial=0)) for kind in (True, False)]
+    groups = [draw(st.integers(1, 3)) for _ in counts]
+    return SharedPages(draw(st.integers(1, 8)), tuple(zip(counts, groups, strict=True)))
 
 
 @st.composite
@@ -26,6 +36,7 @@ def problems(draw: st.DrawFn) -> tuple[list[StageOption], tuple[int, int]]:
     """Up to 6 unlike layers over up to 4 devices, some too small for anything."""
     layers = draw(st.integers(1, 6))
     weights = draw(st.lists(st.integers(0, 9), min_size=layers, max_size=layers))
+    shared = draw(st.none() | shared_pages(layers))
     options = []
     for _ in range(draw(st.integers(1, 4))):
         times = draw(st.lists(st.integers(0, 20), min_size=layers, max_size=layers))
@@ -38,6 +49,7 @@ def problems(draw: st.DrawFn) -> tuple[list[StageOption], tuple[int, int]]:
                 limit=draw(st.integers(0, 40)),
                 group=draw(st.integers(0, 1)),
                 mandatory=draw(st.sampled_from([False, False, False, True])),
+                shared=shared,
             )
         )
     return options, (draw(st.integers(0, 2)), draw(st.integers(0, 2)))
@@ -127,6 +139,7 @@ def like_devices(draw: st.DrawFn) -> list[StageOption]:
     times = draw(st.lists(st.integers(1, 9), min_size=layers, max_size=layers))
     weights = draw(st.lists(st.integers(1, 9), min_size=layers, max_size=layers))
     edges = tuple(draw(st.integers(0, 4)) for _ in range(4))
+    shared = draw(st.none() | shared_pages(layers))
     return [
         StageOption(
             time=tuple(float(t) for t in accumulate(times, initial=0)),
@@ -134,6 +147,7 @@ def like_devices(draw: st.DrawFn) -> list[StageOption]:
             edge_time=(1.0, 0.5, 0.5, 0.0),
             edge_memory=edges,
             limit=draw(st.integers(5, 40)),
+            shared=shared,
         )
         for _ in range(draw(st.integers(2, 4)))
     ]

@@ -351,7 +351,7 @@ def small_problems(draw: st.DrawFn) -> tuple[Machine, ModelSpec]:
             weight_bytes=draw(st.integers(1, 4)) * GIB // 2,
             decode_weight_bytes=GIB // 4,
             flops_per_token=draw(st.integers(1, 8)) * 10**8,
-            kv_bytes_per_token=draw(st.integers(1, 8)) * 4096,
+            kv_bytes_per_token=draw(st.sampled_from([1, 2, 4, 8])) * 4096,
             sliding_window=draw(st.sampled_from([None, 128])),
             experts=draw(st.sampled_from([0, 8])),
             experts_per_token=2,
@@ -444,6 +444,15 @@ def test_a_cache_that_cpu_ranks_cannot_hold_keeps_them_out() -> None:
         plan_of(plain, spec, cpu_ranks=1)
     able = machine(gpus=1, isa=("avx512f",))
     assert "cpu" in plan_of(able, spec, gpu_memory_bytes=8 * GIB, cpu_ranks=1).devices
+
+
+def test_pages_that_only_gpus_can_pad_keep_cpu_ranks_out() -> None:
+    whole = model().layers[0]
+    odd = whole.model_copy(update={"sliding_window": 128, "kv_bytes_per_token": 3072})
+    spec = model(layers=(whole, odd) * 16)
+    assert plan_of(machine(), spec, gpu_memory_bytes=12 * GIB).devices == ("cuda:0",)
+    with pytest.raises(UsageError, match="not multiples of one another"):
+        plan_of(machine(), spec, cpu_ranks=1)
 
 
 def test_a_latent_cache_has_blocks_that_its_kernels_take() -> None:
