@@ -31,6 +31,8 @@ from hetctl.workload import Workload
 SOLVES = 20
 PROCESSES = 10
 
+CPU = Cpu(model="benchmark CPU", isa=("avx2", "avx512f"))
+
 LLAMA_70B = {
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",
@@ -74,7 +76,7 @@ def big_machine() -> Machine:
         )
         for i in range(4)
     ]
-    return Machine(cpu=Cpu(model="benchmark CPU"), gpus=tuple(gpus), numa_nodes=tuple(nodes))
+    return Machine(cpu=CPU, gpus=tuple(gpus), numa_nodes=tuple(nodes))
 
 
 def huge_machine() -> Machine:
@@ -102,7 +104,7 @@ def huge_machine() -> Machine:
         )
         for i in range(16)
     ]
-    return Machine(cpu=Cpu(model="benchmark CPU"), gpus=tuple(gpus), numa_nodes=tuple(nodes))
+    return Machine(cpu=CPU, gpus=tuple(gpus), numa_nodes=tuple(nodes))
 
 
 def huge_model(folder: Path) -> ModelSpec:

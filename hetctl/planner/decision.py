@@ -42,7 +42,7 @@ def decide(
     _check_split(spec, request)
     inventory = take_inventory(machine, spec, request)
     if inventory.cpu_refusal is not None and spec.cpu_refusal is None:
-        note = f"CPU ranks are left out: {spec.name} {inventory.cpu_refusal}."
+        note = f"CPU ranks are left out: {inventory.cpu_refusal}."
         spec = spec.model_copy(update={"notes": (*spec.notes, note)})
     for length in contexts_to_try(spec, workload):
         placer = Placer(spec, workload, length, request.goal)

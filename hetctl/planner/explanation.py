@@ -60,7 +60,7 @@ def _why(
     if best is None:
         return f"{fit}."
     ratio = best.objective_s / chosen.objective_s
-    if ratio < 1:
+    if ratio <= 1 / ABOUT_EQUAL:
         return f"{fit}; {name_of(best)} would be {times(1 / ratio)} faster."
     if ratio < ABOUT_EQUAL:
         return f"{fit}; {name_of(best)} would be about as fast."

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from hetctl.errors import UsageError
 from hetctl.machine import Machine
 from hetctl.model.spec import ModelSpec
-from hetctl.planner.cpu_cache import cpu_cache_refusal
+from hetctl.planner.cpu_refusal import cpu_refusal
 from hetctl.planner.device import (
     Device,
     Kind,
@@ -26,7 +26,7 @@ class Inventory:
         orders: Pipeline orders to consider, each of all devices.
         cpus_required: Every CPU rank must be used, as their number was asked for.
         host_bytes: Host memory that weights may be streamed from.
-        cpu_refusal: Why CPU ranks cannot run the model, as a clause without a subject.
+        cpu_refusal: Why no CPU rank may take part, as a clause.
     """
 
     orders: tuple[tuple[Device, ...], ...]
@@ -72,9 +72,9 @@ def take_inventory(machine: Machine, spec: ModelSpec, request: PlanRequest) -> I
         if f"cuda:{gpu.index}" in allowed
     }
     wants_cpu = request.devices is None or "cpu" in request.devices
-    refusal = spec.cpu_refusal or cpu_cache_refusal(spec, machine.cpu.isa)
+    refusal = cpu_refusal(spec, machine.cpu)
     if refusal is not None:
-        _refuse_cpu_ranks(spec, refusal, request, gpus)
+        _refuse_cpu_ranks(refusal, request, gpus)
         wants_cpu = False
     cpus = cpu_devices(machine, request.cpu_ranks, spec.dtype, len(gpus)) if wants_cpu else ()
     if request.devices is None:
@@ -93,14 +93,12 @@ def take_inventory(machine: Machine, spec: ModelSpec, request: PlanRequest) -> I
     return inventory
 
 
-def _refuse_cpu_ranks(
-    spec: ModelSpec, refusal: str, request: PlanRequest, gpus: dict[str, Device]
-) -> None:
+def _refuse_cpu_ranks(refusal: str, request: PlanRequest, gpus: dict[str, Device]) -> None:
     """Unless GPUs alone may run the model."""
     named = request.devices is not None and "cpu" in request.devices
     if named or request.cpu_ranks or not gpus:
-        remedy = "leave the CPU out" if gpus else "it needs a GPU"
-        raise UsageError(f"{spec.name} {refusal}; {remedy}.")
+        remedy = "leave the CPU out" if gpus else "a GPU is needed"
+        raise UsageError(f"CPU ranks cannot take part: {refusal}; {remedy}.")
 
 
 def pipeline_orders(gpus: tuple[Device, ...], cpus: tuple[Device, ...]) -> list[tuple[Device, ...]]:

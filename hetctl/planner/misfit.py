@@ -33,7 +33,7 @@ def misfit(
         for device in inventory.orders[0]
     )
     refusal = inventory.cpu_refusal
-    no_cpu = f" (the CPU cannot help: the model {refusal})" if refusal else ""
+    no_cpu = f" (the CPU cannot help: {refusal})" if refusal else ""
     what = "one device" if request.split == "none" else "any allowed split"
     return DoesNotFitError(
         f"{spec.name} does not fit {what}: it needs {format_bytes(spec.weight_bytes)} for weights "

@@ -21,6 +21,9 @@ from hetctl.planner.tensor_parallel import (
     share_of,
 )
 
+# Predictions are not good to so little, and the best strategy should not be missed by more.
+AS_GOOD = 1.03
+
 _Solve = Callable[[Placer, Sequence[Device], int], Placement | None]
 
 
@@ -121,7 +124,7 @@ def choose(
             if alone:
                 return _best(alone, placer)
         return None
-    return _best([candidate.placement for candidate in allowed], placer)
+    return _simplest([candidate.placement for candidate in allowed], placer)
 
 
 def _alone(strategy: Strategy, name: str, devices: tuple[Device, ...], placer: Placer) -> Candidate:
@@ -206,3 +209,18 @@ def _streamed_pipelines(inventory: Inventory, placer: Placer) -> list[Candidate]
 def _best(placements: Sequence[Placement | None], placer: Placer) -> Placement | None:
     fits = [placement for placement in placements if placement is not None]
     return min(fits, key=lambda placement: placement.key(placer.goal), default=None)
+
+
+def _simplest(placements: Sequence[Placement | None], placer: Placer) -> Placement | None:
+    """The best one, or of those that are as good as it the one of fewest ranks: each is a process
+    that starts, takes memory and can fail."""
+    best = _best(placements, placer)
+    if best is None:
+        return None
+    excess, objective_s = best.key(placer.goal)
+    as_good = [
+        placement
+        for placement in placements
+        if placement is not None and placement.key(placer.goal) <= (excess, AS_GOOD * objective_s)
+    ]
+    return min(as_good, key=lambda found: (len(found.stages), found.key(placer.goal)))

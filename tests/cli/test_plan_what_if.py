@@ -73,7 +73,7 @@ def test_the_choice_over_concurrency_is_the_sweeps(folder: str) -> None:
 def test_changes_of_the_machine_are_said_with_what_they_give(folder: str) -> None:
     where = (folder, "--machine", "rtx4090-ddr5", "--gpu-memory", "12GiB", "--json")
     plan = Plan.parse(run(*where, "--concurrency", "16").stdout, "plan")
-    assert plan.strategy == "pipeline-prefetch"
+    assert plan.offload is not None  # so the link matters
     changes = {change.change: change for change in plan.what_if}
     assert changes["a PCIe 5.0 slot"].speedup > 1.5
     larger = next(c for name, c in changes.items() if name.endswith("more memory on the GPU"))

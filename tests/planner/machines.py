@@ -51,7 +51,7 @@ def machine(gpus: int | list[Gpu] = 1, nodes: int | list[NumaNode] = 1, **change
     rooms = [node(i) for i in range(nodes)] if isinstance(nodes, int) else nodes
     return Machine(
         fingerprint="test",
-        cpu=Cpu(model="Test CPU", **changes),
+        cpu=Cpu(**{"model": "Test CPU", "isa": ("avx2",), **changes}),
         gpus=tuple(cards),
         numa_nodes=tuple(rooms),
     )

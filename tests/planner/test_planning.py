@@ -446,6 +446,49 @@ def test_a_cache_that_cpu_ranks_cannot_hold_keeps_them_out() -> None:
     assert "cpu" in plan_of(able, spec, gpu_memory_bytes=8 * GIB, cpu_ranks=1).devices
 
 
+@pytest.mark.parametrize(
+    ("cpu", "why"),
+    [
+        ({"architecture": "aarch64", "isa": ("asimd", "sve2")}, "the CPU is aarch64"),
+        ({"isa": ()}, "the CPU has no AVX2"),
+    ],
+)
+def test_a_cpu_that_vllms_kernels_do_not_run_on_gets_no_rank(
+    cpu: dict[str, object], why: str
+) -> None:
+    other = machine(gpus=1, **cpu)
+    plan = plan_of(other, gpu_memory_bytes=12 * GIB)
+    assert plan.devices == ("cuda:0",)
+    assert {entry.strategy for entry in plan.ranking} == {"gpu", "uva", "prefetch"}
+    assert any(f"CPU ranks are left out: {why}" in sentence for sentence in plan.explanation)
+    with pytest.raises(UsageError, match=f"{why}.*leave the CPU out"):
+        plan_of(other, cpu_ranks=1)
+    with pytest.raises(UsageError, match=f"{why}.*a GPU is needed"):
+        plan_of(machine(gpus=0, **cpu))
+
+
+def test_of_strategies_that_are_as_good_the_one_of_fewest_ranks_is_chosen() -> None:
+    where = machine(gpus=[gpu(gib=13, host_to_device_bytes_per_s=figure(80e9))])
+    slower = 0
+    for concurrency in range(4, 29, 4):
+        load = Workload(concurrency=concurrency, max_model_len=2048)
+        plan = make_plan(where, model(), load)
+        best, *others = [e for e in plan.ranking if e.prediction]
+        assert best.prediction
+        as_good = [
+            e
+            for e in (best, *others)
+            if e.prediction
+            and best.prediction.output_tokens_per_s < 1.03 * e.prediction.output_tokens_per_s
+        ]
+        assert len(plan.ranks) == min(len(e.ranks) for e in as_good)
+        assert any(e.chosen for e in as_good)
+        if not best.chosen:
+            slower += 1
+            assert "would be about as fast" in plan.explanation[0]
+    assert 0 < slower < 7
+
+
 def test_pages_that_only_gpus_can_pad_keep_cpu_ranks_out() -> None:
     whole = model().layers[0]
     odd = whole.model_copy(update={"sliding_window": 128, "kv_bytes_per_token": 3072})
@@ -466,9 +509,9 @@ def test_a_model_that_cpu_ranks_cannot_run_stays_on_the_gpus() -> None:
         plan_of(machine(gpus=1), spec, cpu_ranks=1)
     with pytest.raises(UsageError, match="leave the CPU out"):
         plan_of(machine(gpus=1), spec, devices=("cuda:0", "cpu"))
-    with pytest.raises(UsageError, match=r"is quantised as mxfp4.*needs a GPU"):
+    with pytest.raises(UsageError, match=r"is quantised as mxfp4.*a GPU is needed"):
         plan_of(machine(gpus=0), spec)
     streamed = plan_of(machine(gpus=1), spec, gpu_memory_bytes=8 * GIB)
     assert (streamed.devices, streamed.strategy) == (("cuda:0",), "prefetch")
-    with pytest.raises(DoesNotFitError, match="the CPU cannot help: the model is quantised"):
+    with pytest.raises(DoesNotFitError, match="the CPU cannot help: test-8b is quantised"):
         plan_of(machine(gpus=1, nodes=[node(0, gib=4)]), spec, gpu_memory_bytes=8 * GIB)
