@@ -7,10 +7,10 @@ and given back, so each carries its kind, its schema version and who wrote it.
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
@@ -28,7 +28,25 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
-class Figure(Frozen):
+class Reading(NamedTuple):
+    """One number of a quantity, and where in a table it is: `` at 8 rows``, or nothing."""
+
+    where: str
+    value: float
+    low: float
+    """The least that was measured; the number itself where there is no more than that."""
+    high: float
+
+
+class Quantity(Frozen):
+    """One number or a table of them, in the unit that its field's name tells."""
+
+    def each(self) -> Iterator[Reading]:
+        """Every number."""
+        raise NotImplementedError
+
+
+class Figure(Quantity):
     """A number that plans depend on, and where it comes from.
 
     The unit is in the name of the field that holds the figure (``_bytes_per_s``,
@@ -40,6 +58,9 @@ class Figure(Frozen):
     """``measured`` here, of the maker's ``datasheet``, or an ``estimate``."""
     note: str = ""
     """Where it comes from, in words."""
+
+    def each(self) -> Iterator[Reading]:
+        yield Reading("", self.value, self.value, self.value)
 
 
 def require_table(rows: Sequence[int], values: Sequence[object], what: str = "rows") -> None:
@@ -57,7 +78,7 @@ def require_table(rows: Sequence[int], values: Sequence[object], what: str = "ro
         raise ValueError(f"{what} must rise")
 
 
-class FigureByRows(Frozen):
+class FigureByRows(Quantity):
     """A rate that depends on how many rows (tokens of the batch) share the work."""
 
     rows: tuple[PositiveInt, ...] = Field(min_length=1)
@@ -73,8 +94,12 @@ class FigureByRows(Frozen):
         require_table(self.rows, self.values)
         return self
 
+    def each(self) -> Iterator[Reading]:
+        for rows, value in zip(self.rows, self.values, strict=True):
+            yield Reading(at_rows(rows), value, value, value)
 
-class FigureByBytes(Frozen):
+
+class FigureByBytes(Quantity):
     """A time that depends on how many bytes are moved."""
 
     sizes_bytes: tuple[PositiveInt, ...] = Field(min_length=1)
@@ -89,6 +114,20 @@ class FigureByBytes(Frozen):
     def _is_a_table(self) -> Self:
         require_table(self.sizes_bytes, self.values, "sizes")
         return self
+
+    def each(self) -> Iterator[Reading]:
+        for size, value in zip(self.sizes_bytes, self.values, strict=True):
+            yield Reading(for_bytes(size), value, value, value)
+
+
+def at_rows(rows: int) -> str:
+    """Where in a table by rows a number is."""
+    return f" at {rows:,} row{'s' if rows > 1 else ''}"
+
+
+def for_bytes(size: int) -> str:
+    """Where in a table by bytes a number is."""
+    return f" for {size:,} bytes"
 
 
 class Document(Frozen):
@@ -186,7 +225,8 @@ def first_problem(error: ValidationError) -> str:
     where = printable(".".join(str(part) for part in problem["loc"])) or "the document"
     more = error.error_count() - 1
     rest = f" ({more} more like it)" if more else ""
-    return f"field {where}: {problem['msg']}, got {problem['input']!r:.80}{rest}."
+    what = problem["msg"].removeprefix("Value error, ")
+    return f"field {where}: {what}, got {problem['input']!r:.80}{rest}."
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -6,10 +6,12 @@ a datasheet or estimated; a probe alone leaves them out and
 :func:`hetctl.profiles.with_rates` fills them in.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
+from hetctl.bounds import RatedPart
+from hetctl.contradictions import FROM_MEDIANS, contradiction
 from hetctl.document import Document, Figure, FigureByBytes, FigureByRows, Frozen
 
 
@@ -33,8 +35,10 @@ class MigInstance(Frozen):
     memory_free_bytes: NonNegativeInt
 
 
-class Gpu(Frozen):
+class Gpu(RatedPart):
     """One CUDA device, numbered as NVML and ``CUDA_DEVICE_ORDER=PCI_BUS_ID`` number it."""
+
+    PART = "gpu"
 
     index: NonNegativeInt
     """N of ``cuda:N``."""
@@ -96,8 +100,10 @@ class Core(Frozen):
     """The socket that it is on."""
 
 
-class NumaNode(Frozen):
+class NumaNode(RatedPart):
     """One NUMA node: the cores that this process may use, and its memory."""
+
+    PART = "node"
 
     id: NonNegativeInt
     """The kernel's number."""
@@ -180,6 +186,12 @@ class Cpu(Frozen):
     on ARM: asimd, asimddp, bf16, i8mm, sve, sve2."""
     caches: tuple[Cache, ...] = ()
 
+    @property
+    def last_cache_bytes(self) -> int:
+        """All caches of the last level together; 0 where none is known."""
+        last = max((cache.level for cache in self.caches), default=0)
+        return sum(c.size_bytes * c.instances for c in self.caches if c.level == last)
+
 
 class Machine(Document):
     """A machine as the planner sees it."""
@@ -210,6 +222,15 @@ class Machine(Document):
     """What could not be found out, and why (one sentence each)."""
     rate_notes: tuple[str, ...] = ()
     """What plans should say about where the rates come from (one sentence each)."""
+
+    @model_validator(mode="after")
+    def _does_not_contradict_itself(self) -> Self:
+        parts: dict[str, RatedPart] = {f"numa_nodes.{n.id}": n for n in self.numa_nodes}
+        parts |= {f"gpus.{gpu.index}": gpu for gpu in self.gpus}
+        for name, part in parts.items():
+            if found := contradiction(part, FROM_MEDIANS, self.cpu.last_cache_bytes):
+                raise ValueError(f"{name}.{found}; one of the two is wrong")
+        return self
 
     @property
     def memory_free_bytes(self) -> int:

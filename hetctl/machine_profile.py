@@ -5,6 +5,7 @@ One JSON document per machine, named by its fingerprint and kept in the user's c
 figure has its spread, so that a reader can tell a difference from noise.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import ClassVar, Literal, Self
 
@@ -17,10 +18,19 @@ from pydantic import (
     model_validator,
 )
 
-from hetctl.document import Document, Frozen, require_table
+from hetctl.bounds import RatedPart
+from hetctl.document import (
+    Document,
+    Frozen,
+    Quantity,
+    Reading,
+    at_rows,
+    for_bytes,
+    require_table,
+)
 
 
-class Measured(Frozen):
+class Measured(Quantity):
     """The median of repeated measurements, and how far they lie apart."""
 
     median: PositiveFloat
@@ -42,13 +52,20 @@ class Measured(Frozen):
             )
         return self
 
+    def each(self) -> Iterator[Reading]:
+        yield self.reading("")
+
+    def reading(self, where: str) -> Reading:
+        """As an entry of a table."""
+        return Reading(where, self.median, self.low, self.high)
+
     @property
     def spread(self) -> float:
         """From the lowest to the highest, as a share of the median."""
         return (self.high - self.low) / self.median
 
 
-class MeasuredByRows(Frozen):
+class MeasuredByRows(Quantity):
     """A rate at rising numbers of rows (tokens of the batch)."""
 
     rows: tuple[PositiveInt, ...] = Field(min_length=1)
@@ -61,8 +78,12 @@ class MeasuredByRows(Frozen):
         require_table(self.rows, self.values)
         return self
 
+    def each(self) -> Iterator[Reading]:
+        for rows, figure in zip(self.rows, self.values, strict=True):
+            yield figure.reading(at_rows(rows))
 
-class MeasuredByBytes(Frozen):
+
+class MeasuredByBytes(Quantity):
     """A time at rising sizes."""
 
     sizes_bytes: tuple[PositiveInt, ...] = Field(min_length=1)
@@ -75,9 +96,15 @@ class MeasuredByBytes(Frozen):
         require_table(self.sizes_bytes, self.values, "sizes")
         return self
 
+    def each(self) -> Iterator[Reading]:
+        for size, figure in zip(self.sizes_bytes, self.values, strict=True):
+            yield figure.reading(for_bytes(size))
 
-class NodeProfile(Frozen):
+
+class NodeProfile(RatedPart):
     """What one NUMA node's cores did, as a CPU rank."""
+
+    PART = "node"
 
     numa_node: NonNegativeInt
     """The kernel's number."""
@@ -116,8 +143,10 @@ class NodeProfile(Frozen):
     """Over this node and the other rank."""
 
 
-class GpuProfile(Frozen):
+class GpuProfile(RatedPart):
     """What one GPU did."""
+
+    PART = "gpu"
 
     index: NonNegativeInt
     """N of ``cuda:N``."""

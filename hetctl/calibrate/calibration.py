@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from hetctl.bounds import Part, require_possible
 from hetctl.calibrate.rank_process import MeasurementError, RankProcess
 from hetctl.calibrate.ranks import MeasuredRank, Ranks, ranks_of
 from hetctl.calibrate.statistics import Samples
@@ -153,6 +154,12 @@ class Calibration:
             raise MeasurementError(f"the samples are unusable ({error})") from error
 
     def _note(self, rank: MeasuredRank, figures: Figures) -> None:
+        part: Part = "node" if isinstance(rank.device, NumaNode) else "gpu"
+        try:
+            for name, value in figures.items():
+                require_possible(part, name, value)
+        except ValueError as error:
+            raise MeasurementError(f"it gave a figure that cannot be: {error}") from error
         known = self._figures.setdefault(rank.name, {})
         for name, value in figures.items():
             known[name] = {**known.get(name, {}), **value} if isinstance(value, dict) else value

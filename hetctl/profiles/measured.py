@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hetctl.contradictions import FROM_RANGES, contradiction
 from hetctl.document import Figure, FigureByBytes, FigureByRows, Frozen
 from hetctl.errors import UsageError
 from hetctl.machine import Gpu, Machine, NumaNode
@@ -100,12 +101,13 @@ def applied(profile: MachineProfile, machine: Machine, now: datetime) -> Machine
     """``machine`` with every figure that ``profile`` has.
 
     Raises:
-        UsageError: the profile names a node or GPU that the machine has not.
+        UsageError: the profile names a node or GPU that the machine has not, or contradicts itself.
     """
     nodes = {node.numa_node: node for node in profile.numa_nodes}
     gpus = {gpu.index: gpu for gpu in profile.gpus}
     _refuse_strangers("NUMA node", set(nodes), {node.id for node in machine.numa_nodes})
     _refuse_strangers("GPU", set(gpus), {gpu.index for gpu in machine.gpus})
+    _refuse_contradictions(profile, machine)
     day = f"{profile.measured_at:%Y-%m-%d}"
     measured = [_node(node, nodes.get(node.id), day, profile.gpus) for node in machine.numa_nodes]
     return machine.model_copy(
@@ -124,6 +126,17 @@ def _refuse_strangers(what: str, measured: set[int], present: set[int]) -> None:
             f"The machine profile has figures of {what} {unknown[0]}, which this machine has not; "
             f"measure it again."
         )
+
+
+def _refuse_contradictions(profile: MachineProfile, machine: Machine) -> None:
+    parts: list[NodeProfile | GpuProfile] = [*profile.numa_nodes, *profile.gpus]
+    for part in parts:
+        found = contradiction(part, FROM_RANGES, machine.cpu.last_cache_bytes)
+        if found:
+            raise UsageError(
+                f"The machine profile's {_name(part)} contradicts itself: {found}; "
+                f"measure it again ({COMMAND}), or remove the file."
+            )
 
 
 def _notes(profile: MachineProfile, machine: Machine, now: datetime) -> list[str]:

@@ -1,7 +1,8 @@
 """Stands in for a measuring process: a real process that answers at once.
 
 ``FAKE_RANK`` in the environment says what goes wrong: ``NAME=WORD`` for measurement ``NAME``,
-with ``error``, ``die``, ``kill``, ``hang``, or a signal for whoever started it, ``SIGINT``.
+with ``error``, ``absurd``, ``die``, ``kill``, ``hang``, or a signal for whoever started it:
+``SIGINT``.
 """
 
 import json
@@ -11,9 +12,9 @@ import sys
 import time
 
 TABLES = {
-    "weights": {"1": [2.0, 1.0, 3.0], "8": [1.0, 1.0, 1.0]},
-    "uva": {"1": [2.0]},
-    "attention": {"1": [2.0], "8": [3.0]},
+    "weights": {"1": [2e9, 1e9, 3e9], "8": [1e9, 1e9, 1e9]},
+    "uva": {"1": [2e9]},
+    "attention": {"1": [2e9], "8": [3e9]},
     "copies": {"8192": [1e-5, 2e-5], "1000000": [1e-3]},
     "hop": {"8192": [1e-4], "1000000": [2e-3]},
     "all-reduce": {"8192": [2e-4], "1000000": [4e-3]},
@@ -34,7 +35,9 @@ def main() -> None:
         elif what == "memory-until-told":
             answer(say="reading")
             sys.stdin.readline()
-        if wrong.get(what) != "error":
+        if wrong.get(what) == "absurd":
+            answer(samples={"0": [1e30]})
+        elif wrong.get(what) != "error":
             answer(samples=TABLES.get(what, {"0": [2e10, 1e10, 4e10]}))
 
 

@@ -60,11 +60,11 @@ def test_samples_become_medians_with_their_spread(tmp_path: Path) -> None:
     assert (read.median, read.low, read.high, read.samples) == (2e10, 1e10, 4e10, 3)
     weights = node.weight_read_bytes_per_s_by_rows
     assert weights is not None
-    assert (weights.rows, weights.values[0].median) == ((1, 8), 2.0)
-    # 8 rows x 1 byte per second; a byte of bf16 is one FLOP per row, of fp32 half of one.
+    assert (weights.rows, weights.values[0].median) == ((1, 8), 2e9)
+    # 8 rows x 1e9 bytes per second; a byte of bf16 is one FLOP per row, of fp32 half of one.
     assert node.matmul_bf16_flops is not None
     assert node.matmul_fp32_flops is not None
-    assert (node.matmul_bf16_flops.median, node.matmul_fp32_flops.median) == (8.0, 4.0)
+    assert (node.matmul_bf16_flops.median, node.matmul_fp32_flops.median) == (8e9, 4e9)
     assert gpu.host_to_device_bytes_per_s is not None
     assert gpu.host_to_device_bytes_per_s.median == pytest.approx(1e9)
     assert node.hop_peer == "gpu"
@@ -94,6 +94,7 @@ def test_without_gpus_two_ranks_share_the_only_node(tmp_path: Path) -> None:
     ("wrong", "reason"),
     [
         ("matrix=error", "it cannot be done"),
+        ("matrix=absurd", "a figure that cannot be: 1e+30 FLOP/s is more than can be"),
         ("matrix=die", "its process ended with code 7 while matrix rate in bf16 on cuda:0: Fatal"),
         ("matrix=kill", "its process was ended by SIGKILL while matrix rate in bf16"),
     ],

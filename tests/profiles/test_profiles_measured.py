@@ -224,6 +224,24 @@ def test_figures_of_devices_that_are_not_there_are_refused(
         applied(profile(**changes), vague(), NOW)
 
 
+def reading(weights: Measured, memory: Measured) -> NodeProfile:
+    return NodeProfile(
+        numa_node=0,
+        threads=16,
+        memory_read_bytes_per_s=memory,
+        weight_read_bytes_per_s_by_rows=MeasuredByRows(rows=(8,), values=(weights,)),
+    )
+
+
+def test_measurements_that_cannot_both_be_right_are_refused_and_noisy_ones_are_not() -> None:
+    wrong = reading(measured(200e9), measured(90e9))
+    with pytest.raises(UsageError, match=r"node 0 contradicts itself: weight_read.*measure it"):
+        applied(profile(numa_nodes=(wrong,)), vague(), NOW)
+    # Work beside it came and went: their ranges meet.
+    noisy = reading(measured(200e9, 0.8), measured(90e9, 0.6))
+    assert applied(profile(numa_nodes=(noisy,)), vague(), NOW)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
