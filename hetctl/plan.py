@@ -294,6 +294,8 @@ class Plan(Document):
     """Tokens that the smallest KV cache among the ranks holds."""
     prediction: Prediction
     """Of the whole plan."""
+    predictor_version: NonNegativeInt = 0
+    """Of the cost model (``hetctl.planner.predictor``); 0 in plans that do not say."""
     explanation: tuple[str, ...] = ()
     """Why, in sentences."""
     crossovers: tuple[Crossover, ...] = ()

@@ -75,6 +75,8 @@ class RunRecord(Document):
     """When the load began."""
     rates_digest: str
     """Of the rates that were predicted with (``hetctl.planner.evidence``)."""
+    predictor_version: NonNegativeInt = 0
+    """Of the cost model that predicted (``hetctl.planner.predictor``); 0 where it is not known."""
     versions: dict[str, str]
     """Of hetctl and of what it runs."""
     model: str

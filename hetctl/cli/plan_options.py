@@ -292,7 +292,6 @@ def load_evidence(machine: "Machine", spec: "ModelSpec", applied: bool) -> "Evid
     # Most machines have no past, and reading one takes a while.
     if not machine.fingerprint or not runs_path(machine.fingerprint).is_file():
         return NO_EVIDENCE
-    from hetctl import __version__
     from hetctl.cli.console import err
     from hetctl.evidence.store import kept
 
@@ -302,7 +301,6 @@ def load_evidence(machine: "Machine", spec: "ModelSpec", applied: bool) -> "Evid
     family = family_of(spec)
     return Evidence(
         tuple(record for record in journal.entries if record.family == family),
-        version=__version__,
         applied=applied,
     )
 

@@ -67,6 +67,7 @@ def _record(
         session=session,
         started=run.started,
         rates_digest=rates_digest(environment.machine),
+        predictor_version=plan.predictor_version,
         versions=versions,
         model=plan.model,
         family=family_of(spec),

@@ -63,12 +63,11 @@ class Corrector:
         yield from self._rivals(bool(found), others)
         subject = self._subject(placement, self.placer.workload)
         past = [one for one in self.evidence.records if same_thing(one, subject)]
-        version = self.evidence.version
-        outdated = sum(not same_model_of_it(one, subject, version) for one in past)
+        outdated = sum(not same_model_of_it(one, subject) for one in past)
         if outdated:
             yield (
-                f"{_runs(outdated)} of it here {_were(outdated)} predicted by another version of "
-                f"hetctl or with other rates, and {_do(outdated)} not count."
+                f"{_runs(outdated)} of it here {_were(outdated)} predicted by another cost "
+                f"model or with other rates, and {_do(outdated)} not count."
             )
         yield from memory_sentence([one for one in past if one.ranks])
 
@@ -93,7 +92,7 @@ class Corrector:
         subject = self._subject(placement, workload)
         evidence = self.evidence
         return corrections(
-            [one for one in evidence.records if counts(one, subject, evidence.version)],
+            [one for one in evidence.records if counts(one, subject)],
             evidence.applied,
         )
 

@@ -25,13 +25,14 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from hetctl.document import Figure, FigureByRows
-from hetctl.machine import Machine
+from hetctl.document import Quantity
+from hetctl.machine import Gpu, Machine, NumaNode
 from hetctl.model.spec import ModelSpec
 from hetctl.plan import Correction, Metric, RankPlan, Strategy
+from hetctl.planner.predictor import PREDICTOR_VERSION
 from hetctl.run_record import RunRecord
 from hetctl.workload import Workload
 
@@ -57,12 +58,10 @@ class Evidence:
     """The runs that are kept of a machine.
 
     Attributes:
-        version: Of the hetctl that plans: another one's predictions are another model's.
         applied: Whether predictions are corrected, or past errors only said.
     """
 
     records: tuple[RunRecord, ...] = ()
-    version: str = ""
     applied: bool = True
 
 
@@ -94,12 +93,13 @@ def same_thing(record: RunRecord, subject: Subject) -> bool:
     )
 
 
-def same_model_of_it(record: RunRecord, subject: Subject, version: str) -> bool:
-    """Whether a run was predicted as ``subject`` is: by this version, with the same rates."""
-    return record.hetctl_version == version and record.rates_digest == subject.rates_digest
+def same_model_of_it(record: RunRecord, subject: Subject) -> bool:
+    """Whether a run was predicted as ``subject`` is: by this cost model, with the same rates."""
+    same_predictor = record.predictor_version == PREDICTOR_VERSION
+    return same_predictor and record.rates_digest == subject.rates_digest
 
 
-def counts(record: RunRecord, subject: Subject, version: str) -> bool:
+def counts(record: RunRecord, subject: Subject) -> bool:
     """Whether a run says something about a prediction.
 
     What has a name must be the same: strategy, devices in order, architecture, dtype, rates and
@@ -109,7 +109,7 @@ def counts(record: RunRecord, subject: Subject, version: str) -> bool:
     ran, asked = record.workload, subject.workload
     return (
         same_thing(record, subject)
-        and same_model_of_it(record, subject, version)
+        and same_model_of_it(record, subject)
         and _near(ran.concurrency, asked.concurrency)
         and _near(ran.input_len, asked.input_len)
         and _near(ran.output_len, asked.output_len)
@@ -192,15 +192,18 @@ def away_share(ranks: Sequence[RankPlan]) -> float:
 
 def rates_digest(machine: Machine) -> str:
     """Twelve digits that are equal for machines of equal rates."""
+    parts: list[Gpu | NumaNode] = [*machine.gpus, *machine.numa_nodes]
     figures = {
-        f"{type(part).__name__} {i} {name}": _value(getattr(part, name))
-        for parts in (machine.gpus, machine.numa_nodes)
+        f"{i} {name}": [(reading.where, reading.value) for reading in quantity.each()]
         for i, part in enumerate(parts)
-        for name in type(part).model_fields
-        if isinstance(getattr(part, name), Figure | FigureByRows)
+        for name, quantity in _quantities(part)
     }
     return hashlib.sha256(json.dumps(figures, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _value(figure: Figure | FigureByRows) -> object:
-    return figure.value if isinstance(figure, Figure) else (figure.rows, figure.values)
+def _quantities(part: Gpu | NumaNode) -> Iterator[tuple[str, Quantity]]:
+    """Every figure by its field, each row or size of a table for itself."""
+    for name in type(part).model_fields:
+        value = getattr(part, name)
+        if isinstance(value, Quantity):
+            yield name, value

@@ -9,6 +9,7 @@ from hetctl.planner.explanation import context_sentence, explain
 from hetctl.planner.inventory import take_inventory
 from hetctl.planner.misfit import misfit
 from hetctl.planner.placement import Placement
+from hetctl.planner.predictor import PREDICTOR_VERSION
 from hetctl.planner.ranking import ranking, same_placement
 from hetctl.planner.ranks import kv_cache_tokens, rank_plans
 from hetctl.planner.request import PlanRequest
@@ -85,6 +86,7 @@ def _plan(machine: Machine, workload: Workload, request: PlanRequest, decision: 
         gpu_memory_utilization=_gpu_memory_utilization(chosen),
         kv_cache_tokens=kv_cache_tokens(chosen),
         prediction=chosen.prediction,
+        predictor_version=PREDICTOR_VERSION,
         explanation=(
             *explain(planned, others, placer, request, context),
             *decision.corrector.sentences(planned, others),

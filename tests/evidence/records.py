@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hetctl import __version__
+from hetctl.planner.predictor import PREDICTOR_VERSION
 from hetctl.run_record import RunRecord, Speed
 from hetctl.workload import Workload
 
@@ -34,6 +34,6 @@ def record(slowdown: float = 1.0, session: str = "a", number: int = 0, **changes
             output_tokens_per_s=PREDICTED.output_tokens_per_s / slowdown,
         ),
         "completed": 32,
-        "hetctl_version": __version__,
+        "predictor_version": PREDICTOR_VERSION,
     }
     return RunRecord(**(fields | changes))

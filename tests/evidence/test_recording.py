@@ -46,6 +46,15 @@ def test_every_planned_run_is_kept_with_both_sides(tmp_path: Path) -> None:
     assert RunRecord.parse(hybrid.model_dump_json(), "it") == hybrid
 
 
+def test_a_run_keeps_which_cost_model_predicted_it(tmp_path: Path) -> None:
+    """Which is the one that made the plan, not the one that benchmarks it."""
+    plan = sample.hybrid_plan().model_copy(update={"predictor_version": 7})
+    configuration = sample.HYBRID.model_copy(update={"plan": plan})
+    results = sample.blank(configuration, runs=(sample.run("hybrid"),))
+    (kept,) = keep(results, tmp_path)
+    assert kept.predictor_version == 7
+
+
 def test_what_is_kept_is_the_prediction_without_corrections(tmp_path: Path) -> None:
     """Or each run would be corrected for the corrections before it."""
     plan = corrected(sample.hybrid_plan())

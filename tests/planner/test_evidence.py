@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hetctl.document import Figure
+from hetctl.document import FigureByBytes, FigureByRows
 from hetctl.plan import Correction, Plan, Prediction
 from hetctl.planner import PlanRequest, make_plan
 from hetctl.planner.evidence import (
@@ -22,9 +22,19 @@ from hetctl.planner.evidence import (
     rates_digest,
     weighted_median,
 )
+from hetctl.planner.predictor import PREDICTOR_VERSION
 from hetctl.workload import Workload
 from tests.evidence.records import record
-from tests.planner.machines import machine, model, node
+from tests.planner.machines import figure, gpu, machine, model, node
+
+
+def by_rows(*values: float) -> FigureByRows:
+    return FigureByRows(rows=(1, 64), values=values, source="measured")
+
+
+def by_bytes(*values: float) -> FigureByBytes:
+    return FigureByBytes(sizes_bytes=(8192, 1 << 20), values=values, source="measured")
+
 
 SESSIONS = st.sampled_from("abcd")
 NEAR_1 = st.floats(0.97, 1.03)
@@ -135,9 +145,8 @@ SUBJECT = Subject(
 )
 
 
-def counted(subject: Subject = SUBJECT, version: str = "", **changes: Any) -> bool:
-    run = record(**changes)
-    return counts(run, subject, version or run.hetctl_version)
+def counted(subject: Subject = SUBJECT, **changes: Any) -> bool:
+    return counts(record(**changes), subject)
 
 
 def test_a_run_of_the_same_thing_counts() -> None:
@@ -169,18 +178,36 @@ def test_nothing_is_said_about_what_did_not_run(other: dict[str, Any]) -> None:
     assert not counted(replace(SUBJECT, **other))
 
 
-def test_runs_that_another_version_predicted_and_runs_unlike_the_plan_do_not_count() -> None:
-    assert not counted(version="another")
+def test_runs_that_another_cost_model_predicted_and_runs_unlike_the_plan_do_not_count() -> None:
+    assert not counted(predictor_version=PREDICTOR_VERSION - 1)
+    # Every commit of hetctl has a version of its own.
+    assert counted(hetctl_version="0.0.1")
     assert not counted(unlike_plan="3 requests failed")
 
 
 def test_the_digest_follows_the_rates_and_nothing_else() -> None:
     here = machine()
     assert rates_digest(here) == rates_digest(here.model_copy(update={"kernel": "6.9"}))
-    gpu = here.gpus[0].model_copy(
-        update={"host_to_device_bytes_per_s": Figure(value=51e9, source="measured")}
-    )
-    assert rates_digest(here) != rates_digest(here.model_copy(update={"gpus": (gpu,)}))
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value", "other"),
+    [
+        (gpu, "host_to_device_bytes_per_s", figure(50e9), figure(51e9)),
+        (gpu, "weight_read_bytes_per_s_by_rows", by_rows(1e12, 2e12), by_rows(1e12, 2.1e12)),
+        (node, "all_reduce_s_by_bytes", by_bytes(1e-4, 1e-3), by_bytes(1e-4, 1.0)),
+        (node, "layer_overhead_s", None, figure(1e-4)),
+    ],
+)
+def test_the_digest_follows_every_rate(part: Any, field: str, value: Any, other: Any) -> None:
+    def digest(figure: Any) -> str:
+        rated = part(**{field: figure})
+        return rates_digest(
+            machine(gpus=[rated] if part is gpu else 1, nodes=[rated] if part is node else 1)
+        )
+
+    assert digest(value) == digest(value)
+    assert digest(value) != digest(other)
 
 
 # Plans. A GPU of 12 GiB cannot hold the 8B model: a pipeline and prefetching compete.
@@ -191,7 +218,7 @@ ASKED = PlanRequest(gpu_memory_bytes=12 << 30)
 
 
 def planned(*records: Any, applied: bool = True, load: Workload = LOAD, **asked: Any) -> Plan:
-    evidence = Evidence(records, version=record().hetctl_version, applied=applied)
+    evidence = Evidence(records, applied=applied)
     return make_plan(MACHINE, model(), load, replace(ASKED, evidence=evidence, **asked))
 
 
@@ -304,7 +331,7 @@ def test_what_other_machines_would_give_is_compared_without_corrections() -> Non
     alone = {"strategy": "gpu", "devices": ("cuda:0",), "away_share": 0.0}
     alone |= {"workload": LOAD, "rates_digest": rates_digest(MACHINE)}
     runs = [record(2.0, session=str(i), **alone) for i in range(5)]
-    evidence = Evidence((*runs, *runs_of(before, [0.8] * 5)), record().hetctl_version)
+    evidence = Evidence((*runs, *runs_of(before, [0.8] * 5)))
     after = make_plan(MACHINE, model(), LOAD, replace(ASKED, evidence=evidence), explore=True)
     assert after.prediction.corrections
     assert [one.name for one in after.what_if] == [one.name for one in before.what_if]
