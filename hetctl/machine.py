@@ -74,12 +74,15 @@ class Gpu(RatedPart):
     """Operations per second of a large matrix product in bfloat16."""
     host_to_device_bytes_per_s: Figure | None = None
     """Copies from pinned host memory."""
+    device_to_host_bytes_per_s: Figure | None = None
+    """Copies to pinned host memory."""
     device_to_device_bytes_per_s: Figure | None = None
     """To a peer on the same host: NVLink, or PCIe."""
     weight_read_bytes_per_s_by_rows: FigureByRows | None = None
     """Weights that a bf16 GEMM reads; without it, shares of ``memory_read_bytes_per_s``."""
     uva_read_bytes_per_s_by_rows: FigureByRows | None = None
     """The same with the weights in pinned host memory (vLLM's UVA offloading)."""
+    matmul_fp16_flops: Figure | None = None
     matmul_fp32_flops: Figure | None = None
     attention_read_bytes_per_s: Figure | None = None
     """KV cache that decode attention reads."""
@@ -87,6 +90,8 @@ class Gpu(RatedPart):
     """The same by sequences that decode together."""
     layer_overhead_s: Figure | None = None
     """Launches and norms of one layer, whatever its size; with CUDA graphs."""
+    layer_overhead_eager_s: Figure | None = None
+    """The same without."""
     hop_latency_s: Figure | None = None
     """The GPU's side of a pipeline hand-over to a CPU rank, without the bytes."""
 
@@ -127,6 +132,10 @@ class NumaNode(RatedPart):
     """The fastest that all of its cores together can read its memory."""
     matmul_bf16_flops: Figure | None = None
     """Operations per second of a large matrix product in bfloat16 on all of its cores."""
+    matmul_fp16_flops: Figure | None = None
+    """The same in float16."""
+    matmul_fp32_flops: Figure | None = None
+    """The same in float32."""
     weight_read_bytes_per_s_by_rows: FigureByRows | None = None
     """Weights that a bf16 GEMM on all of the node's cores reads, up to the rows where
     computing is what costs; without it, shares of ``memory_read_bytes_per_s``."""

@@ -59,8 +59,10 @@ class StepCost:
     """The same of each of ``LAYER_PARTS``."""
     head: LayerTime
     """The output head, on the last stage."""
-    hop_s: float
-    """This side of one hand-over."""
+    hop_in_s: float
+    """This side of a hand-over from the stage before."""
+    hop_out_s: float
+    """And of one to the next stage."""
     edges_s: tuple[float, float, float, float]
     """Head and hops of a stage: index ``first + 2 * last``."""
     alike: bool
@@ -127,7 +129,10 @@ def step_cost(
         logits = step.sampled * spec.head_bytes / spec.hidden_size
         head = replace(head, transfer_s=all_reduce(state) + all_reduce(logits))
     size = _TENSORS_PER_HOP * state
-    hop = rates.hop_latency_s + size / rates.hop_bytes_per_s if step.rows else 0.0
+    hop_in, hop_out = (
+        rates.hop_latency_s + size / rate if step.rows else 0.0
+        for rate in (rates.hop_in_bytes_per_s, rates.hop_out_bytes_per_s)
+    )
     return StepCost(
         step=step,
         layers=tuple(kinds[number] for number in order),
@@ -136,8 +141,9 @@ def step_cost(
             part: _sums(order, [getattr(time, part) for time in kinds]) for part in LAYER_PARTS
         },
         head=head,
-        hop_s=hop,
-        edges_s=(2 * hop, hop, hop + head.total_s, head.total_s),
+        hop_in_s=hop_in,
+        hop_out_s=hop_out,
+        edges_s=(hop_in + hop_out, hop_out, hop_in + head.total_s, head.total_s),
         alike=len(kinds) == 1,
     )
 

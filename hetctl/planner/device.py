@@ -1,10 +1,9 @@
 """The devices of a machine as ranks could use them: limits, rates, CPU sets."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from hetctl.document import Figure, Source
+from hetctl.document import Figure
 from hetctl.errors import UsageError
 from hetctl.machine import Core, Gpu, Machine, NumaNode
 from hetctl.model.spec import Dtype
@@ -34,8 +33,6 @@ class Device:
     """Devices of equal rates are equally fast."""
     numa_node: int | None = None
     cpus: tuple[int, ...] = ()
-    source: Source = "measured"
-    """The weakest source among the rates."""
     memory_total_bytes: int = 0
     label: str = ""
     """Name for people: ``cuda:0``, or ``cpu`` with its NUMA node."""
@@ -75,7 +72,6 @@ def gpu_device(gpu: Gpu, request: PlanRequest, dtype: Dtype) -> Device:
         ),
         rates=gpu_rates(gpu, read, matmul, link, dtype),
         numa_node=None,
-        source=weakest([read.source, matmul.source, link.source]),
         memory_total_bytes=gpu.memory_total_bytes,
         label=name,
     )
@@ -138,7 +134,6 @@ def _cpu_device(node: NumaNode, cores: list[Core], ranks: int, dtype: Dtype) -> 
         numa_node=node.id,
         # One thread per physical core: SMT siblings share the units that do the work.
         cpus=tuple(min(core.cpus) for core in cores),
-        source=weakest([read.source, matmul.source]),
         memory_total_bytes=node.memory_total_bytes,
         label=f"cpu (node {node.id})",
     )
@@ -178,12 +173,6 @@ def _divided(cores: list[Core], parts: int) -> list[list[Core]]:
         return [[cores[i % len(cores)]] for i in range(parts)]
     size = len(cores) // parts if parts else 0
     return [cores[i * size : (i + 1) * size] for i in range(parts)]
-
-
-def weakest(sources: Iterable[Source]) -> Source:
-    """The source to distrust most."""
-    order: tuple[Source, ...] = ("measured", "datasheet", "estimate")
-    return max(sources, key=order.index)
 
 
 def _rate(figure: Figure | None, where: str, field: str) -> Figure:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from hetctl.planner.bottleneck import bottleneck
 from hetctl.planner.naming import name_of, names_of
 from hetctl.planner.placement import Placement, Placer
+from hetctl.planner.provenance import estimated
 from hetctl.planner.ranking import ABOUT_EQUAL, times
 from hetctl.planner.request import PlanRequest
 from hetctl.planner.strategy import Candidate
@@ -25,10 +26,10 @@ def explain(
         sentences.append(missed)
     if context:
         sentences.append(context)
-    if chosen.prediction.rates == "estimate":
+    if guessed := estimated(chosen.rates_used):
         sentences.append(
-            "Speeds are estimates, as some rates of this machine were not measured; "
-            "the choice may change once they are."
+            f"Speeds are estimates, as some rates of this machine were not measured "
+            f"({', '.join(guessed)}); the choice may change once they are."
         )
     return (*sentences, *placer.spec.notes)
 

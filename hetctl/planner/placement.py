@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from hetctl.document import Source
 from hetctl.model.spec import LayerSpec, ModelSpec
 from hetctl.plan import Offload, Prediction, Strategy
 from hetctl.planner.cost import AllReduce, CostModel, StepCost, cost_model
-from hetctl.planner.device import Device, weakest
+from hetctl.planner.device import Device
 from hetctl.planner.memory import MemoryModel
 from hetctl.planner.objective import Goal
+from hetctl.planner.provenance import RateUse, rates_used, weakest_source
 from hetctl.planner.serving import Serving, serving_for
 from hetctl.planner.stage_time import StageTime, resident_time
 from hetctl.planner.steps import Steps
@@ -52,6 +54,7 @@ class Placement:
     """What plans are compared by: time per output token, the prompt's share included."""
     offload: Offload | None = None
     tensor_parallel: int = 1
+    rates_used: tuple[RateUse, ...] = ()
 
     @property
     def split(self) -> tuple[int, ...]:
@@ -158,6 +161,7 @@ class Placer:
         layers = memory.spec.layers
         times = [_run_times(cost(run.device, steps), layers, run, offload) for run in runs]
         decode, mixed, background = _together(times, shares)
+        used = rates_used([run.device for run in runs], offload, shares)
         goal_steps = self.goal_steps(serving)
         if goal_steps == steps:
             objective = _per_token(steps, decode, mixed, background)
@@ -171,10 +175,11 @@ class Placer:
             ),
             memory=memory,
             steps=steps,
-            prediction=_predict(steps, decode, mixed, background, [run.device for run in runs]),
+            prediction=_predict(steps, decode, mixed, background, weakest_source(used)),
             objective_s=objective,
             offload=offload,
             tensor_parallel=shares,
+            rates_used=used,
         )
 
 
@@ -244,7 +249,7 @@ def _per_token(steps: Steps, decode: float, mixed: float, background: float) -> 
 
 
 def _predict(
-    steps: Steps, decode: float, mixed: float, background: float, devices: Sequence[Device]
+    steps: Steps, decode: float, mixed: float, background: float, rates: Source
 ) -> Prediction:
     """Speed of a closed loop; :mod:`hetctl.planner.steps` says how the times combine."""
     decode, mixed, background = _with_engine(steps, decode, mixed, background)
@@ -252,5 +257,5 @@ def _predict(
         ttft_s=steps.ttft_s(mixed),
         tpot_s=steps.tpot_s(decode, mixed, background),
         output_tokens_per_s=steps.concurrency / steps.per_token_s(decode, mixed, background),
-        rates=weakest(device.source for device in devices),
+        rates=rates,
     )

@@ -6,11 +6,12 @@ that the machine document does not hold, and come from the measurements that the
 """
 
 from bisect import bisect_left
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from math import exp, log
 from operator import mul
 
-from hetctl.document import Figure, FigureByBytes, FigureByRows
+from hetctl.document import Figure, FigureByBytes, FigureByRows, Source
 from hetctl.machine import Gpu, NumaNode
 from hetctl.model.spec import DTYPE_BYTES, Dtype
 
@@ -35,8 +36,8 @@ _GPU_ATTENTION_READ = 0.7
 # 5.1 ms per step less the reads and the engine's share, over 32 layers of graph replay.
 _GPU_LAYER_OVERHEAD_S = 20e-6
 
-# The same without CUDA graphs: 16 ms per step of the same model, launched kernel by kernel.
-_GPU_EAGER_LAYER_OVERHEAD_S = 360e-6
+# What is added without CUDA graphs: 16 ms per step of the same model, launched kernel by kernel.
+_GPU_EAGER_OVERHEAD_S = 340e-6
 
 # A GPU's side of a hand-over: a copy of 8 KB with synchronisation takes 15 to 19 us.
 _GPU_HOP_LATENCY_S = 17e-6
@@ -126,6 +127,22 @@ class TimeByBytes:
 
 
 @dataclass(frozen=True, slots=True)
+class RateSources:
+    """Where each rate comes from. What is derived from another rate by a share is an estimate."""
+
+    weight_read: Source = "estimate"
+    matmul: Source = "estimate"
+    attention_read: Source = "estimate"
+    layer_overhead: Source = "estimate"
+    hop: Source = "estimate"
+    host_copy: Source = "estimate"
+    uva_read: Source = "estimate"
+    peer: Source = "estimate"
+    all_reduce: Source = "estimate"
+    eager_overhead: Source = "estimate"
+
+
+@dataclass(frozen=True, slots=True)
 class KernelRates:
     """What one rank's kernels do. Bytes and FLOP per second, in bf16."""
 
@@ -135,8 +152,9 @@ class KernelRates:
     """KV cache that decode attention reads, by sequences."""
     layer_overhead_s: float
     hop_latency_s: float
-    """This side's part of a hand-over to the next stage."""
-    hop_bytes_per_s: float
+    """This side's part of a hand-over from the stage before, or to the next one."""
+    hop_in_bytes_per_s: float
+    hop_out_bytes_per_s: float
     host_copy_bytes_per_s: float = 0.0
     """Pinned host memory to a GPU; 0 on a CPU."""
     uva_read: RateByRows | None = None
@@ -147,6 +165,7 @@ class KernelRates:
     """Of a CPU rank and one other rank, where it was measured."""
     eager_overhead_s: float = 0.0
     """What a layer costs more where no CUDA graph launches it."""
+    sources: RateSources = field(default=RateSources(), compare=False)
 
     def without_graphs(self) -> "KernelRates":
         """The rates of an engine without CUDA graphs."""
@@ -160,29 +179,51 @@ def gpu_rates(
 
     ``read``, ``matmul`` and ``link`` are what the document must have.
     """
-    overhead, latency = gpu.layer_overhead_s, gpu.hop_latency_s
+    weights, uva = gpu.weight_read_bytes_per_s_by_rows, gpu.uva_read_bytes_per_s_by_rows
+    overhead, eager = gpu.layer_overhead_s, gpu.layer_overhead_eager_s
+    latency, back = gpu.hop_latency_s, gpu.device_to_host_bytes_per_s or link
+    flops, flops_source = _gpu_matmul(gpu, matmul, dtype)
+    overhead_s = overhead.value if overhead else _GPU_LAYER_OVERHEAD_S
+    eager_s = eager.value - overhead_s if eager else _GPU_EAGER_OVERHEAD_S
     return KernelRates(
-        weight_read=_curve(gpu.weight_read_bytes_per_s_by_rows, read.value, _GPU_WEIGHT_READ),
-        matmul_flops=_gpu_matmul(gpu, matmul, dtype),
+        weight_read=_curve(weights, read.value, _GPU_WEIGHT_READ),
+        matmul_flops=flops,
         attention_read=_attention(gpu, read.value * _GPU_ATTENTION_READ),
-        layer_overhead_s=overhead.value if overhead else _GPU_LAYER_OVERHEAD_S,
+        layer_overhead_s=overhead_s,
         hop_latency_s=latency.value if latency else _GPU_HOP_LATENCY_S,
-        hop_bytes_per_s=link.value,
+        hop_in_bytes_per_s=link.value,
+        hop_out_bytes_per_s=back.value,
         host_copy_bytes_per_s=link.value,
-        uva_read=_curve(gpu.uva_read_bytes_per_s_by_rows, link.value, _UVA_READ),
+        uva_read=_curve(uva, link.value, _UVA_READ),
         peer_bytes_per_s=_peer(gpu, link),
-        eager_overhead_s=_GPU_EAGER_LAYER_OVERHEAD_S - _GPU_LAYER_OVERHEAD_S,
+        eager_overhead_s=max(0.0, eager_s),
+        sources=RateSources(
+            weight_read=_source(weights),
+            matmul=flops_source,
+            attention_read=_attention_source(gpu),
+            layer_overhead=_source(overhead),
+            hop=weakest([_source(latency), link.source, back.source]),
+            host_copy=link.source,
+            uva_read=_source(uva),
+            peer=_source(gpu.device_to_device_bytes_per_s),
+            eager_overhead=weakest([_source(overhead), _source(eager)]),
+        ),
     )
 
 
-def _gpu_matmul(gpu: Gpu, bf16: Figure, dtype: Dtype) -> float:
-    """What a prefill reaches. float16 is as fast as bfloat16."""
-    figure, share = bf16, 1.0
-    if dtype == "float32":
+def _gpu_matmul(gpu: Gpu, bf16: Figure, dtype: Dtype) -> tuple[float, Source]:
+    """What a prefill reaches, and where that is from."""
+    figure, share, source = bf16, 1.0, bf16.source
+    if dtype == "float16" and gpu.matmul_fp16_flops is not None:
+        # Else as fast as bfloat16, which datasheets say of all that have both.
+        figure = gpu.matmul_fp16_flops
+        source = figure.source
+    elif dtype == "float32":
         own = gpu.matmul_fp32_flops
         figure, share = (own, 1.0) if own is not None else (bf16, _GPU_FP32_MATMUL_SHARE)
+        source = _source(own)
     reached = _GPU_MATMUL_OF_MEASURED if figure.source == "measured" else _GPU_MATMUL
-    return figure.value * share * reached
+    return figure.value * share * reached, source
 
 
 def node_rates(
@@ -191,26 +232,47 @@ def node_rates(
     """Rates of ``share`` of a NUMA node's cores, with weights of ``dtype``."""
     overhead = node.layer_overhead_s
     latency, bandwidth = node.hop_latency_s, node.hop_bytes_per_s
-    curve = _node_weight_read(node, dtype)
-    # What the rows of a measured curve reached needs no guess: one FLOP per row and byte of
-    # 16-bit weights.
-    flops = matmul.value * _CPU_MATMUL * _CPU_MATMUL_SHARE[dtype]
-    if curve is not None:
-        flop_per_byte = 2 / DTYPE_BYTES[dtype]
-        flops = flop_per_byte * max(map(mul, curve.rows, curve.values))
-    elif (bf16 := node.weight_read_bytes_per_s_by_rows) is not None:
-        curve = bf16
-        flops = _CPU_MATMUL_SHARE[dtype] * max(map(mul, bf16.rows, bf16.values))
+    own = _node_weight_read(node, dtype)
+    flops, flops_source = _node_matmul(node, matmul, dtype)
     all_reduce = node.all_reduce_s_by_bytes
+    hop_rate = bandwidth.value if bandwidth else _CPU_HOP_BYTES_PER_S
+    curve = own or node.weight_read_bytes_per_s_by_rows
     return KernelRates(
         weight_read=_curve(curve, read.value, _CPU_WEIGHT_READ).scaled(share),
         matmul_flops=flops * share,
         attention_read=_attention(node, read.value * _CPU_ATTENTION_READ).scaled(share),
         layer_overhead_s=overhead.value if overhead else _CPU_LAYER_OVERHEAD_S,
         hop_latency_s=latency.value if latency else _CPU_HOP_LATENCY_S,
-        hop_bytes_per_s=bandwidth.value if bandwidth else _CPU_HOP_BYTES_PER_S,
+        hop_in_bytes_per_s=hop_rate,
+        hop_out_bytes_per_s=hop_rate,
         all_reduce=None if all_reduce is None else TimeByBytes.of(all_reduce),
+        sources=RateSources(
+            weight_read=_source(own),
+            matmul=flops_source,
+            attention_read=_attention_source(node),
+            layer_overhead=_source(overhead),
+            hop=weakest([_source(latency), _source(bandwidth)]),
+            all_reduce=_source(all_reduce),
+        ),
     )
+
+
+def _node_matmul(node: NumaNode, bf16: Figure, dtype: Dtype) -> tuple[float, Source]:
+    """FLOP/s of all cores, and where that is from."""
+    curve = _node_weight_read(node, dtype)
+    if curve is not None:
+        # What the rows of a measured curve reached needs no guess: one FLOP per row and byte of
+        # 16-bit weights.
+        flop_per_byte = 2 / DTYPE_BYTES[dtype]
+        return flop_per_byte * max(map(mul, curve.rows, curve.values)), curve.source
+    own = {"float16": node.matmul_fp16_flops, "float32": node.matmul_fp32_flops}.get(dtype)
+    if own is not None:
+        return own.value * _CPU_MATMUL, own.source
+    source = bf16.source if dtype == "bfloat16" else "estimate"
+    if (of_bf16 := node.weight_read_bytes_per_s_by_rows) is not None:
+        reached = max(map(mul, of_bf16.rows, of_bf16.values))
+        return _CPU_MATMUL_SHARE[dtype] * reached, source
+    return bf16.value * _CPU_MATMUL * _CPU_MATMUL_SHARE[dtype], source
 
 
 def _node_weight_read(node: NumaNode, dtype: Dtype) -> FigureByRows | None:
@@ -226,6 +288,21 @@ def _attention(part: Gpu | NumaNode, otherwise: float) -> RateByRows:
     if curve is not None:
         return RateByRows(tuple(zip(map(float, curve.rows), curve.values, strict=True)))
     return RateByRows(((1.0, figure.value if figure else otherwise),))
+
+
+def _attention_source(part: Gpu | NumaNode) -> Source:
+    return _source(part.attention_read_bytes_per_s_by_sequences or part.attention_read_bytes_per_s)
+
+
+def _source(figure: Figure | FigureByRows | FigureByBytes | None) -> Source:
+    """Of a rate's own figure; without one, it is derived by shares or is a constant of ours."""
+    return "estimate" if figure is None else figure.source
+
+
+def weakest(sources: Iterable[Source]) -> Source:
+    """The source to distrust most."""
+    order: tuple[Source, ...] = ("measured", "datasheet", "estimate")
+    return max(sources, key=order.index)
 
 
 def _curve(

@@ -47,7 +47,7 @@ def resident_time(cost: StepCost, first: int, end: int) -> StageTime:
     return StageTime(
         weights_s=weights,
         attention_s=attention,
-        transfer_s=((first > 0) + (not last)) * cost.hop_s + transfer,
+        transfer_s=(first > 0) * cost.hop_in_s + (not last) * cost.hop_out_s + transfer,
         overhead_s=overhead,
         compute_bound=compute > read,
     )

@@ -7,6 +7,7 @@ vocabulary, which it pads. So all ranks hold the same share, and what does not d
 from collections.abc import Sequence
 from math import ceil
 
+from hetctl.document import Source
 from hetctl.model.spec import LayerSpec, ModelSpec
 from hetctl.planner.cost import AllReduce
 from hetctl.planner.device import Device
@@ -101,6 +102,14 @@ def all_reduce_of(devices: Sequence[Device]) -> AllReduce:
     return lambda size: sum(step(size) for step in steps)
 
 
+def all_reduce_source(devices: Sequence[Device]) -> Source:
+    """Where its time comes from: what was measured is a CPU rank and one other."""
+    on_cpu = [device for device in devices if device.kind == "cpu"]
+    if len(devices) > 2 or not on_cpu:
+        return "estimate"
+    return on_cpu[0].rates.sources.all_reduce
+
+
 def is_mixed(devices: Sequence[Device]) -> bool:
     """Whether the group holds both kinds of devices."""
     return len({device.kind for device in devices}) > 1
@@ -119,7 +128,10 @@ def _through_memory(sides: Sequence[Device]) -> AllReduce:
     if (measured := sides[-1].rates.all_reduce) is not None:
         return measured.at
     latency = sum(side.rates.hop_latency_s for side in sides)
-    per_byte = sum(1 / side.rates.hop_bytes_per_s for side in sides)
+    per_byte = sum(
+        (1 / side.rates.hop_in_bytes_per_s + 1 / side.rates.hop_out_bytes_per_s) / 2
+        for side in sides
+    )
     return lambda size: latency + _BRIDGE_PASSES.at(size) * size * per_byte
 
 

@@ -31,11 +31,8 @@ NOT_PLANNED_WITH = frozenset(
     {
         "memory_read_bytes_per_s_by_node",
         "memory_read_while_copying_bytes_per_s",
-        "matmul_fp16_flops",
-        "device_to_host_bytes_per_s",
         "host_to_device_while_cpu_reads_s_by_bytes",
         "device_to_host_while_cpu_reads_s_by_bytes",
-        "layer_overhead_eager_s",
     }
 )
 """Measured figures that no plan rests on."""
@@ -248,9 +245,8 @@ def _hop_side(measured: NodeProfile, day: str, gpus: Sequence[GpuProfile]) -> di
     latency_s, per_byte_s = least, (most - least) / (large - small)
     if measured.hop_peer == "gpu":
         sides = [side for gpu in gpus if (side := _gpu_side_s(gpu)) is not None]
-        links = [gpu.host_to_device_bytes_per_s for gpu in gpus]
         latency_s -= sides[0] if sides else 0.0
-        per_byte_s -= 1 / links[0].median if links and links[0] else 0.0
+        per_byte_s -= _gpu_s_per_byte(gpus[0]) if gpus else 0.0
     else:
         latency_s, per_byte_s = latency_s / 2, per_byte_s / 2
     note = f"{day}, from hand-overs of {small} and {large} bytes"
@@ -260,6 +256,13 @@ def _hop_side(measured: NodeProfile, day: str, gpus: Sequence[GpuProfile]) -> di
         "hop_latency_s": Figure(value=max(latency_s, 1e-6), source="measured", note=note),
         "hop_bytes_per_s": Figure(value=1 / per_byte_s, source="measured", note=note),
     }
+
+
+def _gpu_s_per_byte(measured: GpuProfile) -> float:
+    """What a byte of a hand-over takes on the GPU's side, on average of the directions measured."""
+    rates = (measured.host_to_device_bytes_per_s, measured.device_to_host_bytes_per_s)
+    taken = [1 / rate.median for rate in rates if rate is not None]
+    return sum(taken) / len(taken) if taken else 0.0
 
 
 def _replaced(part: _Part, measured: Frozen, day: str) -> _Part:

@@ -57,7 +57,10 @@ def hop(tokens: int) -> float:
     The model charges two tensors (hidden state and residual); the benchmark moved one.
     """
     sides = (GPU.rates, CPU.rates)
-    return sum(r.hop_latency_s + tokens * 8192 / r.hop_bytes_per_s for r in sides)
+    rates = (GPU.rates.hop_out_bytes_per_s, CPU.rates.hop_in_bytes_per_s)
+    return sum(
+        side.hop_latency_s + tokens * 8192 / rate for side, rate in zip(sides, rates, strict=True)
+    )
 
 
 @dataclass(frozen=True)

@@ -219,14 +219,6 @@ def test_throughput_and_latency_agree() -> None:
     assert found.output_tokens_per_s == pytest.approx(4 * load.output_len / per_request)
 
 
-def test_estimated_rates_mark_the_prediction() -> None:
-    vague = gpu(memory_read_bytes_per_s=figure(2e12, "estimate"))
-    plan = plan_of(machine(gpus=[vague]))
-    assert plan.prediction.rates == "estimate"
-    assert any("estimates" in sentence for sentence in plan.explanation)
-    assert plan_of(machine()).prediction.rates == "measured"
-
-
 def test_every_strategy_is_ranked_the_best_first_and_the_infeasible_last() -> None:
     plan = plan_of(machine(gpus=2, nodes=2), gpu_memory_bytes=6 * GIB)
     assert {entry.name for entry in plan.ranking} == {

@@ -127,7 +127,7 @@ def test_an_all_reduce_across_kinds_is_one_hand_over_and_more_for_many_bytes() -
     reduce = all_reduce_of([card, cpu])
 
     def hop(size: float) -> float:
-        return sum(d.rates.hop_latency_s + size / d.rates.hop_bytes_per_s for d in (card, cpu))
+        return sum(d.rates.hop_latency_s + size / d.rates.hop_in_bytes_per_s for d in (card, cpu))
 
     # docs/results/collectives.md, beside the hops of the same machine.
     assert reduce(8192) / hop(8192) == pytest.approx(99.6 / 101.1, rel=0.05)

@@ -91,7 +91,11 @@ def test_plans_rest_on_it() -> None:
     # 1 sequence: 60 GB/s measured against 74% of 100 GB/s.
     ratio = after.ranks[0].decode_parts.weights_s / before.ranks[0].decode_parts.weights_s
     assert ratio == pytest.approx(74 / 60)
-    assert (before.prediction.rates, after.prediction.rates) == ("datasheet", "measured")
+    # Attention and the overhead of a layer are constants still.
+    assert after.prediction.rates == "estimate"
+    guessed = ["(weights read, attention, launches)", "(attention, launches)"]
+    for plan, names in zip((before, after), guessed, strict=True):
+        assert any(f"were not measured {names}" in sentence for sentence in plan.explanation)
 
 
 def _load() -> Workload:
