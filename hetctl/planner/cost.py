@@ -158,8 +158,7 @@ def layer_time(layer: LayerSpec, spec: ModelSpec, rates: KernelRates, step: Step
         return LayerTime(0.0, 0.0, 0.0, 0.0)
     visible = _visible(layer, step.decode_context)
     kv_bytes = step.decoding * visible * layer.kv_bytes_per_token
-    seen = _visible(layer, step.prompt_context)
-    prompt_flops = step.prompt_tokens * _attention_flops(spec, seen)
+    prompt_flops = step.prompt_tokens * _attention_flops(spec, _seen_by_prompt(layer, step))
     return LayerTime(
         read_s=sum(size / rates.weight_read.at(rows) for size, rows in weight_reads(layer, step)),
         compute_s=step.rows * layer.flops_per_token / rates.matmul_flops,
@@ -202,6 +201,15 @@ def _head_time(spec: ModelSpec, rates: KernelRates, step: Step) -> LayerTime:
 
 def _visible(layer: LayerSpec, context: float) -> float:
     return min(context, layer.sliding_window) if layer.sliding_window else context
+
+
+def _seen_by_prompt(layer: LayerSpec, step: Step) -> float:
+    """Tokens that a prompt token looks back on in this layer, on average: the mean over positions
+    of the nearer of the beginning and the window's."""
+    window, whole = layer.sliding_window, 2 * step.prompt_context - 1
+    if window is None or whole <= window:
+        return step.prompt_context
+    return window - window * (window - 1) / (2 * whole)
 
 
 def _attention_flops(spec: ModelSpec, context: float) -> float:

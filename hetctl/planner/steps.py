@@ -40,7 +40,8 @@ class Step:
     """Tokens that each of them looks back on, on average."""
     prompt_tokens: int = 0
     prompt_context: float = 0.0
-    """Tokens that a prompt token looks back on, on average."""
+    """Tokens that a prompt token looks back on, itself included, on average over the prompt: of
+    n tokens (n + 1) / 2, as masks are causal."""
 
     @property
     def rows(self) -> int:
