@@ -10,7 +10,7 @@ All requests step together, and a mixed pipeline alternates (one stage works whi
 others wait), so the times of the stages add up.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -86,17 +86,13 @@ AllReduce = Callable[[float], float]
 """Seconds that one all-reduce takes, by its bytes."""
 
 
-def cost_model(
-    spec: ModelSpec, rates: KernelRates, steps: Steps, all_reduce: AllReduce | None = None
-) -> CostModel:
-    """Times of ``spec`` on a device of ``rates`` under a load's ``steps``.
+def cost_model(steps: Steps, cost: Callable[[Step], StepCost]) -> CostModel:
+    """Times of a model on a device under a load's ``steps``.
 
     Args:
-        all_reduce: Of the tensor-parallel group that ``spec`` is one rank's share in.
+        cost: Of the model on the device in one step.
     """
-    decode = step_cost(spec, rates, steps.decode, all_reduce)
-    mixed = step_cost(spec, rates, steps.mixed, all_reduce)
-    background = step_cost(spec, rates, steps.background, all_reduce)
+    decode, mixed, background = cost(steps.decode), cost(steps.mixed), cost(steps.background)
     middle, first, last, only = map(
         steps.per_token_s, decode.edges_s, mixed.edges_s, background.edges_s
     )
@@ -111,14 +107,36 @@ def cost_model(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class LayerKinds:
+    """The unlike layers of a model, and which of them each layer is."""
+
+    kinds: tuple[LayerSpec, ...]
+    order: tuple[int, ...]
+
+    @classmethod
+    def of(cls, spec: ModelSpec) -> "LayerKinds":
+        """By number, as comparing layers takes long."""
+        numbers = {layer: number for number, layer in enumerate(dict.fromkeys(spec.layers))}
+        return cls(tuple(numbers), tuple(numbers[layer] for layer in spec.layers))
+
+
 def step_cost(
-    spec: ModelSpec, rates: KernelRates, step: Step, all_reduce: AllReduce | None = None
+    spec: ModelSpec,
+    rates: KernelRates,
+    step: Step,
+    all_reduce: AllReduce | None = None,
+    layers: LayerKinds | None = None,
 ) -> StepCost:
-    """Times of ``spec`` on a device of ``rates`` in one ``step``."""
-    # Layers are mostly alike: each kind once, and then by number, as comparing them takes long.
-    numbers = {layer: number for number, layer in enumerate(dict.fromkeys(spec.layers))}
-    order = [numbers[layer] for layer in spec.layers]
-    kinds = [layer_time(layer, spec, rates, step) for layer in numbers]
+    """Times of ``spec`` on a device of ``rates`` in one ``step``.
+
+    Args:
+        all_reduce: Of the tensor-parallel group that ``spec`` is one rank's share in.
+        layers: Those of ``spec``, where they are known already.
+    """
+    layers = layers or LayerKinds.of(spec)
+    order = layers.order
+    kinds = [layer_time(layer, spec, rates, step) for layer in layers.kinds]
     state = step.rows * spec.hidden_size * DTYPE_BYTES[spec.dtype]
     head = _head_time(spec, rates, step)
     if all_reduce is not None and step.rows:
@@ -148,7 +166,7 @@ def step_cost(
     )
 
 
-def _sums(order: list[int], kinds: list[float]) -> tuple[float, ...]:
+def _sums(order: Sequence[int], kinds: list[float]) -> tuple[float, ...]:
     return tuple(accumulate(map(kinds.__getitem__, order), initial=0.0))
 
 

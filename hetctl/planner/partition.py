@@ -251,27 +251,37 @@ def _extend_to_middle(
     front: list[float], option: StageOption, best: list[float], back: _Back, used: Used
 ) -> None:
     """Runs that neither begin nor end the model."""
+    layers = len(option.time) - 1
+    # Where the layers before can end; others need no look.
+    low, high = 1, layers - 1
+    while low <= high and front[low] == inf:
+        low += 1
+    while high >= low and front[high] == inf:
+        high -= 1
     time, memory, edge, shared = option.time, option.memory, option.edge_time[0], option.shared
     room = option.limit - option.edge_memory[0]
-    keys = [placed - spent for placed, spent in zip(front, time, strict=True)]
-    # Firsts whose run fits, their keys rising.
-    queue: deque[int] = deque()
-    for end in range(2, len(time) - 1):
-        key = keys[end - 1]
-        while queue and keys[queue[-1]] > key:
-            queue.pop()
-        queue.append(end - 1)
+    # Firsts whose run fits, and their keys, which rise.
+    queue: deque[tuple[float, int]] = deque()
+    for end in range(low + 1, layers):
+        if end <= high + 1:
+            key = front[end - 1] - time[end - 1]
+            while queue and queue[-1][0] > key:
+                queue.pop()
+            queue.append((key, end - 1))
         least = memory[end] - room
         if shared is None:
-            while queue and memory[queue[0]] < least:
+            while queue and memory[queue[0][1]] < least:
                 queue.popleft()
         else:
-            while queue and memory[queue[0]] < least + shared.taken(queue[0], end):
+            while queue and memory[queue[0][1]] < least + shared.taken(queue[0][1], end):
                 queue.popleft()
         if queue:
-            total = keys[queue[0]] + time[end] + edge
+            key, first = queue[0]
+            total = key + time[end] + edge
             if total < best[end]:
-                best[end], back[end] = total, (queue[0], used)
+                best[end], back[end] = total, (first, used)
+        elif end > high:
+            break
 
 
 def _extend_to_end(

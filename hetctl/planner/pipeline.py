@@ -23,6 +23,9 @@ from hetctl.planner.placement import Placement, Placer, Run
 # differ at the ends of the pipeline only, or where layers are unlike.
 _MOST_STEPS = 400_000
 
+# Layers x devices that are worth looking at again, with other chunks of prompts.
+_MOST_STEPS_TWICE = 20_000
+
 
 def fastest(
     placer: Placer,
@@ -37,6 +40,16 @@ def fastest(
         at_least: How many GPUs and how many CPU ranks must be used.
         cpus_required: Use every CPU rank.
     """
+    again = len(orders[0]) * len(placer.spec.layers) <= _MOST_STEPS_TWICE
+    return placer.best(lambda one, _: _fastest(one, orders, at_least, cpus_required), again)
+
+
+def _fastest(
+    placer: Placer,
+    orders: Sequence[Sequence[Device]],
+    at_least: tuple[int, int],
+    cpus_required: bool,
+) -> Placement | None:
     memory = placer.memory(orders[0])
     if least_needed(orders[0], memory) > sum(d.memory_limit_bytes for d in orders[0]):
         return None
@@ -84,6 +97,16 @@ def assigned(
 
     ``unlimited`` ignores the devices' memory, to tell what a split would need.
     """
+    return placer.best(lambda one, _: _assigned(one, devices, split, cpus_required, unlimited))
+
+
+def _assigned(
+    placer: Placer,
+    devices: Sequence[Device],
+    split: Sequence[int],
+    cpus_required: bool,
+    unlimited: bool,
+) -> Placement | None:
     memory = placer.memory(devices)
     options = stage_options(placer, devices, memory, cpus_required)
     if unlimited:

@@ -1,19 +1,29 @@
 """One concrete way to run a model: ranks on devices, with their costs and memory."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from math import isinf
 
 from hetctl.document import Source
 from hetctl.model.spec import LayerSpec, ModelSpec
 from hetctl.plan import Offload, Prediction, Strategy
-from hetctl.planner.cost import AllReduce, CostModel, StepCost, cost_model
+from hetctl.planner.chunks import STALL_S, fewest_chunks, longest_step_s
+from hetctl.planner.cost import (
+    AllReduce,
+    CostModel,
+    LayerKinds,
+    StepCost,
+    cost_model,
+    step_cost,
+)
 from hetctl.planner.device import Device
 from hetctl.planner.memory import MemoryModel
 from hetctl.planner.objective import Goal
 from hetctl.planner.provenance import RateUse, rates_used, weakest_source
 from hetctl.planner.serving import Serving, serving_for
 from hetctl.planner.stage_time import StageTime, resident_time
-from hetctl.planner.steps import Steps
+from hetctl.planner.steps import Step, Steps
 from hetctl.planner.streaming import streamed_bytes, streamed_time
 from hetctl.workload import Workload
 
@@ -88,13 +98,23 @@ class Run:
 
 @dataclass
 class Placer:
-    """Turns runs into placements; costs are computed once per kind of device."""
+    """Turns runs into placements; costs are computed once per kind of device.
+
+    Attributes:
+        chunks: That a prompt is taken to come in at least, while the best runs are looked for. A
+            placement has as many as there will be.
+        stall_s: How long the scheduler of an engine with CPU ranks lets a chunk of a prompt keep
+            running requests waiting.
+    """
 
     spec: ModelSpec
     workload: Workload
     max_model_len: int
     goal: Goal = field(default_factory=Goal)
+    chunks: int = 1
+    stall_s: float = STALL_S
     _costs: dict[tuple[object, ...], CostModel] = field(default_factory=dict)
+    _step_costs: dict[tuple[object, ...], StepCost] = field(default_factory=dict)
 
     def serving(self, devices: Sequence[Device], stages: int | None = None) -> Serving:
         """Settings of an engine over ``devices``, with one stage on each unless told otherwise."""
@@ -106,19 +126,54 @@ class Placer:
         return MemoryModel.of(self.spec, self.serving(devices))
 
     def steps(self, serving: Serving) -> Steps:
-        """The steps of the workload."""
-        return Steps.of(self.workload, serving.max_num_batched_tokens)
+        """The steps of the workload, while the best runs are looked for."""
+        return Steps.of(self.workload, serving.max_num_batched_tokens, self.chunks)
 
     def goal_steps(self, serving: Serving) -> Steps:
-        """The steps whose time is to be least."""
-        return Steps.of(self.goal.load(self.workload), serving.max_num_batched_tokens)
+        """The steps whose time is to be least, likewise."""
+        load = self.goal.load(self.workload)
+        return Steps.of(load, serving.max_num_batched_tokens, self.chunks)
 
     def cost(self, device: Device, steps: Steps) -> CostModel:
         """Costs of the whole model on ``device``."""
         key = (device.rates, steps)
         if key not in self._costs:
-            self._costs[key] = cost_model(self.spec, device.rates, steps)
+            self._costs[key] = cost_model(steps, partial(self.step_cost, device))
         return self._costs[key]
+
+    def step_cost(self, device: Device, step: Step) -> StepCost:
+        """Of one kind of step."""
+        key = (device.rates, step)
+        if key not in self._step_costs:
+            layers = self._layer_kinds
+            self._step_costs[key] = step_cost(self.spec, device.rates, step, layers=layers)
+        return self._step_costs[key]
+
+    @cached_property
+    def _layer_kinds(self) -> LayerKinds:
+        return LayerKinds.of(self.spec)
+
+    def best(
+        self,
+        search: Callable[["Placer", Placement | None], Placement | None],
+        again: bool = True,
+    ) -> Placement | None:
+        """The best placement that ``search`` finds, with prompts in as many chunks as they will
+        come in on it: their number is known only then, and another may be best with so many.
+
+        Args:
+            search: Is given what is the best so far.
+            again: Whether there is time to look for another.
+        """
+        best = search(self, None)
+        if best is None or not again or self._chunks_of(best) == best.steps.chunks:
+            return best
+        other = search(replace(self, chunks=best.steps.chunks), best)
+        return min(filter(None, (best, other)), key=lambda one: one.key(self.goal))
+
+    def _chunks_of(self, found: Placement) -> int:
+        """In which prompts were taken to come when it was looked for."""
+        return self.steps(found.memory.serving).chunks
 
     def place(
         self,
@@ -128,7 +183,7 @@ class Placer:
         offload: Offload | None = None,
     ) -> Placement:
         """Stages that follow one another; ``offload`` is for every GPU among them."""
-        return self._placed(strategy, runs, memory, self.cost, offload)
+        return self._placed(strategy, runs, memory, self.step_cost, offload)
 
     def place_shares(
         self,
@@ -138,11 +193,11 @@ class Placer:
         all_reduce: AllReduce,
     ) -> Placement:
         """Every layer divided among ``devices``; ``memory`` is of one share."""
+        graphs, layers = memory.serving.cuda_graphs, LayerKinds.of(memory.spec)
 
-        def cost(device: Device, steps: Steps) -> CostModel:
-            graphs = memory.serving.cuda_graphs
+        def cost(device: Device, step: Step) -> StepCost:
             rates = device.rates if graphs else device.rates.without_graphs()
-            return cost_model(memory.spec, rates, steps, all_reduce)
+            return step_cost(memory.spec, rates, step, all_reduce, layers)
 
         runs = [Run(device, 0, len(self.spec.layers)) for device in devices]
         return self._placed(strategy, runs, memory, cost, shares=len(runs))
@@ -152,110 +207,123 @@ class Placer:
         strategy: Strategy,
         runs: Sequence[Run],
         memory: MemoryModel,
-        cost: Callable[[Device, Steps], CostModel],
+        cost: Callable[[Device, Step], StepCost],
         offload: Offload | None = None,
         shares: int = 1,
     ) -> Placement:
-        serving = memory.serving
-        steps = self.steps(serving)
-        layers = memory.spec.layers
-        times = [_run_times(cost(run.device, steps), layers, run, offload) for run in runs]
-        decode, mixed, background = _together(times, shares)
+        engine = _Engine(runs, memory.spec.layers, cost, offload, shares)
+        batch = memory.serving.max_num_batched_tokens
+        steps = self._as_scheduled(engine, self.workload, batch)
+        goal_load = self.goal.load(self.workload)
+        same = goal_load == self.workload
+        goal_steps = steps if same else self._as_scheduled(engine, goal_load, batch)
         used = rates_used([run.device for run in runs], offload, shares)
-        goal_steps = self.goal_steps(serving)
-        if goal_steps == steps:
-            objective = _per_token(steps, decode, mixed, background)
-        else:
-            alone = [_run_times(cost(run.device, goal_steps), layers, run, offload) for run in runs]
-            objective = _per_token(goal_steps, *_together(alone, shares))
         return Placement(
             strategy=strategy,
-            stages=tuple(
-                _stage(run, parts, layers, offload) for run, parts in zip(runs, times, strict=True)
-            ),
+            stages=engine.stages(steps),
             memory=memory,
             steps=steps,
-            prediction=_predict(steps, decode, mixed, background, weakest_source(used)),
-            objective_s=objective,
+            prediction=engine.predicted(steps, weakest_source(used)),
+            objective_s=engine.per_token_s(goal_steps),
             offload=offload,
             tensor_parallel=shares,
             rates_used=used,
         )
 
+    def _as_scheduled(self, engine: "_Engine", load: Workload, batch_tokens: int) -> Steps:
+        """The steps of a load on given runs: prompts in as many chunks as they will come in."""
+        steps = Steps.of(load, batch_tokens)
+        if not (engine.has_cpu_rank and steps.mixed.decoding) or isinf(self.stall_s):
+            return steps
+        first, decodes_s = engine.step_s(steps.mixed), engine.step_s(steps.background)
 
-def _stage(
-    run: Run,
-    times: tuple[StageTime, StageTime, StageTime],
-    layers: tuple[LayerSpec, ...],
-    offload: Offload | None,
-) -> PlacedStage:
-    decode, mixed, background = times
-    host, buffer = 0, 0
-    if offload is not None and run.device.kind == "cuda":
-        host, buffer = streamed_bytes(layers[run.first : run.end], offload)
-    return PlacedStage(
-        device=run.device,
-        first=run.first,
-        end=run.end,
-        decode=decode,
-        mixed_s=mixed.total_s,
-        background_s=background.total_s,
-        host_bytes=host,
-        buffer_bytes=buffer,
-    )
+        def fits(chunks: int) -> bool:
+            divided = Steps.of(load, batch_tokens, chunks)
+            most_s = longest_step_s(self.stall_s, engine.step_s(divided.background))
+            return engine.step_s(divided.mixed) <= most_s
+
+        # A step's time is about linear in the chunk's tokens.
+        most_s = longest_step_s(self.stall_s, decodes_s)
+        guess = steps.chunks * (first - decodes_s) / (most_s - decodes_s)
+        return Steps.of(
+            load, batch_tokens, fewest_chunks(steps.chunks, load.input_len, fits, guess)
+        )
 
 
-def _run_times(
-    cost: CostModel, layers: tuple[LayerSpec, ...], run: Run, offload: Offload | None
-) -> tuple[StageTime, StageTime, StageTime]:
-    """Of a decode, a mixed and a background step.
+@dataclass
+class _Engine:
+    """The ranks of one placement, and how long they take together.
 
-    Args:
-        layers: Of the whole model.
+    Attributes:
+        layers: Of the whole model, or of one rank's share of it.
+        cost: Of all layers on a device, in one step.
     """
 
-    def one(step: StepCost) -> StageTime:
-        if offload is None or run.device.kind != "cuda":
-            return resident_time(step, run.first, run.end)
-        return streamed_time(step, layers, run.device.rates, run.first, run.end, offload)
+    runs: Sequence[Run]
+    layers: tuple[LayerSpec, ...]
+    cost: Callable[[Device, Step], StepCost]
+    offload: Offload | None
+    shares: int
+    _times: dict[Step, list[StageTime]] = field(default_factory=dict)
 
-    return one(cost.decode), one(cost.mixed), one(cost.background)
+    @property
+    def has_cpu_rank(self) -> bool:
+        return any(run.device.kind == "cpu" for run in self.runs)
 
+    def times(self, step: Step) -> list[StageTime]:
+        """Of each rank in one step."""
+        if step not in self._times:
+            self._times[step] = [self._time(run, step) for run in self.runs]
+        return self._times[step]
 
-def _together(
-    times: Sequence[tuple[StageTime, StageTime, StageTime]], shares: int
-) -> tuple[float, float, float]:
-    """Stages take turns; the shares of a tensor-parallel group wait for the slowest."""
-    decode, mixed, background = (
-        [kind.total_s for kind in kinds] for kinds in zip(*times, strict=True)
-    )
-    if shares > 1:
-        return max(decode), max(mixed), max(background)
-    return sum(decode), sum(mixed), sum(background)
+    def _time(self, run: Run, step: Step) -> StageTime:
+        cost = self.cost(run.device, step)
+        if self.offload is None or run.device.kind != "cuda":
+            return resident_time(cost, run.first, run.end)
+        rates = run.device.rates
+        return streamed_time(cost, self.layers, rates, run.first, run.end, self.offload)
 
+    def step_s(self, step: Step) -> float:
+        """Stages take turns; the shares of a tensor-parallel group wait for the slowest."""
+        times = [time.total_s for time in self.times(step)]
+        return (max(times) if self.shares > 1 else sum(times)) + step.engine_s
 
-def _with_engine(
-    steps: Steps, decode: float, mixed: float, background: float
-) -> tuple[float, float, float]:
-    return (
-        decode + steps.decode.engine_s,
-        mixed + steps.mixed.engine_s,
-        background + steps.background.engine_s,
-    )
+    def per_token_s(self, steps: Steps) -> float:
+        """Time of one request by its tokens."""
+        kinds = map(self.step_s, (steps.decode, steps.mixed, steps.background))
+        return steps.per_token_s(*kinds)
 
+    def predicted(self, steps: Steps, rates: Source) -> Prediction:
+        """Speed of a closed loop; :mod:`hetctl.planner.steps` says how the times combine."""
+        decode, mixed, background = map(self.step_s, (steps.decode, steps.mixed, steps.background))
+        per_token_s = steps.per_token_s(decode, mixed, background)
+        return Prediction(
+            ttft_s=steps.ttft_s(mixed),
+            tpot_s=steps.tpot_s(decode, mixed, background),
+            output_tokens_per_s=steps.concurrency / per_token_s,
+            rates=rates,
+        )
 
-def _per_token(steps: Steps, decode: float, mixed: float, background: float) -> float:
-    return steps.per_token_s(*_with_engine(steps, decode, mixed, background))
+    def stages(self, steps: Steps) -> tuple[PlacedStage, ...]:
+        """The ranks with their times."""
+        kinds = map(self.times, (steps.decode, steps.mixed, steps.background))
+        return tuple(
+            self._stage(run, *times) for run, *times in zip(self.runs, *kinds, strict=True)
+        )
 
-
-def _predict(
-    steps: Steps, decode: float, mixed: float, background: float, rates: Source
-) -> Prediction:
-    """Speed of a closed loop; :mod:`hetctl.planner.steps` says how the times combine."""
-    decode, mixed, background = _with_engine(steps, decode, mixed, background)
-    return Prediction(
-        ttft_s=steps.ttft_s(mixed),
-        tpot_s=steps.tpot_s(decode, mixed, background),
-        output_tokens_per_s=steps.concurrency / steps.per_token_s(decode, mixed, background),
-        rates=rates,
-    )
+    def _stage(
+        self, run: Run, decode: StageTime, mixed: StageTime, background: StageTime
+    ) -> PlacedStage:
+        host, buffer = 0, 0
+        if self.offload is not None and run.device.kind == "cuda":
+            host, buffer = streamed_bytes(self.layers[run.first : run.end], self.offload)
+        return PlacedStage(
+            device=run.device,
+            first=run.first,
+            end=run.end,
+            decode=decode,
+            mixed_s=mixed.total_s,
+            background_s=background.total_s,
+            host_bytes=host,
+            buffer_bytes=buffer,
+        )

@@ -16,7 +16,8 @@ mixed steps less the steps of C - 1 sequences that would have run anyway. From t
 
 The others' (C - 1) x chunks mixed steps need steps to ride along with. Where a request decodes
 for fewer (long prompts, short answers), only O - 1 of them ride along, and a prompt waits for the
-rest before its own turn comes: they add whole mixed steps to TTFT.
+rest before its own turn comes: they add whole mixed steps to TTFT. One prompt then follows the
+other, and (O - 1) / chunks of the others decode at a time.
 """
 
 from dataclasses import dataclass
@@ -77,16 +78,19 @@ class Steps:
     output_len: int
 
     @classmethod
-    def of(cls, workload: Workload, max_num_batched_tokens: int) -> "Steps":
-        """Steps under ``workload`` where a batch holds so many tokens."""
-        # A prompt that is not alone in waiting finds as many decoding as the answers' length keeps.
-        others = min(workload.concurrency, workload.output_len) - 1
+    def of(cls, workload: Workload, max_num_batched_tokens: int, chunks: int = 1) -> "Steps":
+        """Steps under ``workload`` where a batch holds so many tokens.
+
+        Args:
+            chunks: That a prompt is divided into at least.
+        """
         context = workload.input_len + workload.output_len / 2
         # Decoding sequences are scheduled first; a prompt gets what they leave.
-        room = max(1, max_num_batched_tokens - others)
-        chunks = ceil(workload.input_len / room)
+        room = max(1, max_num_batched_tokens - _decoding(workload, 1))
+        chunks = max(ceil(workload.input_len / room), min(chunks, workload.input_len))
+        others = _decoding(workload, chunks)
         return cls(
-            decode=Step(workload.concurrency, context),
+            decode=Step(others + 1, context),
             # Each prompt token sees half of the prompt on average (causal mask).
             mixed=Step(
                 others, context, ceil(workload.input_len / chunks), (workload.input_len + 1) / 2
@@ -120,3 +124,12 @@ class Steps:
         """Time of one request by its tokens: ``concurrency`` over this is the throughput."""
         later = (self.output_len - 1) * self.tpot_s(decode_s, mixed_s, background_s)
         return (self.ttft_s(mixed_s) + later) / self.output_len
+
+
+def _decoding(workload: Workload, chunks: int) -> int:
+    """Sequences that decode beside a prompt that comes in so many chunks.
+
+    Where prompts wait for their turn, one follows the other, and as many decode as were done with
+    theirs while an answer lasts.
+    """
+    return min(workload.concurrency - 1, (workload.output_len - 1) // chunks)

@@ -34,6 +34,10 @@ MOST_GPUS = 16
 _MOST_LAYERS = 200
 
 
+# Layers x devices that are worth looking at again, with other chunks of prompts.
+_MOST_STEPS_TWICE = 400
+
+
 def streamed_pipeline(
     placer: Placer,
     orders: Sequence[Sequence[Device]],
@@ -51,10 +55,27 @@ def streamed_pipeline(
         host_bytes: Host memory for the CPU stages and for weights that are streamed.
         cpus_required: Use every CPU rank.
     """
+
+    def search(placer: Placer, known: Placement | None) -> Placement | None:
+        return _searched(placer, orders, host_bytes, backend, cpus_required, known)
+
+    return placer.best(search, len(orders[0]) * len(placer.spec.layers) <= _MOST_STEPS_TWICE)
+
+
+def _searched(
+    placer: Placer,
+    orders: Sequence[Sequence[Device]],
+    host_bytes: int,
+    backend: Backend,
+    cpus_required: bool,
+    known: Placement | None,
+) -> Placement | None:
     memory = placer.memory(orders[0])
     best: _Found | None = None
     for order in filter(can_search, orders):
         search = _Search(placer, order, memory, host_bytes, backend, cpus_required)
+        if known is not None and best is None:
+            best = search.timed(known)
         best = search.better_than(best)
     if best is None:
         return None
@@ -100,7 +121,7 @@ class _Search:
         places = [i for i, device in enumerate(order) if device.kind == "cuda"]
         begin, end = places[0], places[-1] + 1
         self._gpus = order[begin:end]
-        self._costs = {gpu.name: placer.cost(gpu, self._steps) for gpu in self._gpus}
+        self._costs = {device.label: placer.cost(device, self._steps) for device in order}
         self._before, self._behind = order[:begin], order[end:][::-1]
         options = stage_options(placer, order, memory, cpus_required)
         # From the last device and the last layer backwards.
@@ -109,6 +130,13 @@ class _Search:
         count = len(self._layers)
         self._front = beginnings(self._before_options, count)
         self._back = beginnings([mirrored(option) for option in self._behind_options], count)
+
+    def timed(self, known: Placement) -> _Found | None:
+        """A placement that another search found, by this one's time."""
+        if known.offload is None:
+            return None
+        runs = tuple(Run(stage.device, stage.first, stage.end) for stage in known.stages)
+        return _Found(self._time(runs, known.offload), runs, known.offload)
 
     def better_than(self, best: _Found | None) -> _Found | None:
         """The best of this order, or ``best`` where that is at least as good."""
@@ -159,6 +187,8 @@ class _Search:
         return total
 
     def _step_s(self, run: Run, offload: Offload, cost: StepCost) -> float:
+        if run.device.kind == "cpu":
+            return _resident_s(cost, run)
         rates, first, end = run.device.rates, run.first, run.end
         return _resident_s(cost, run) + waiting_s(cost, self._layers, rates, first, end, offload)
 
@@ -213,7 +243,7 @@ class _Search:
         the background's, which is subtracted (:mod:`hetctl.planner.steps`), waits for its copies
         at most. More copies only cost more once they take as long as a step.
         """
-        cost = self._costs[run.device.name]
+        cost = self._costs[run.device.label]
         decode, mixed, background = (
             _resident_s(step, run) for step in (cost.decode, cost.mixed, cost.background)
         )
@@ -227,7 +257,7 @@ class _Search:
         return sum(self._run_time(run, offload) for run in runs)
 
     def _run_time(self, run: Run, offload: Offload) -> float:
-        cost = self._costs[run.device.name]
+        cost = self._costs[run.device.label]
         decode, mixed, background = (
             self._step_s(run, offload, step) for step in (cost.decode, cost.mixed, cost.background)
         )

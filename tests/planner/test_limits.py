@@ -1,6 +1,7 @@
 """Under limits on TTFT and TPOT, the chosen split equals brute force."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate, pairwise, permutations
 from math import inf
 
@@ -115,7 +116,7 @@ def goals_around(draw: st.DrawFn, unlimited: Placement) -> Goal:
 
 
 def limited(placer: Placer, goal: Goal) -> Placer:
-    return Placer(placer.spec, placer.workload, placer.max_model_len, goal)
+    return replace(placer, goal=goal)
 
 
 @settings(max_examples=80, deadline=None)
