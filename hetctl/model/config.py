@@ -19,6 +19,7 @@ from hetctl.model.dtype import resolve_dtype
 from hetctl.model.family_defaults import FAMILY_DEFAULTS
 from hetctl.model.files import ModelFiles, open_model
 from hetctl.model.kv_cache import kv_cache_dtype_of, parse_kv_cache_dtype, with_kv_cache_dtype
+from hetctl.model.quantisation import scale_block
 from hetctl.model.spec import DTYPE_BYTES, Dtype, KvCacheDtype, LayerSpec, ModelSpec
 from hetctl.model.stored import spec_from_stored, with_stored_sizes
 
@@ -52,7 +53,7 @@ def read_model_spec(model: str, dtype: str = "auto", kv_cache_dtype: str = "auto
 
 def _spec(files: ModelFiles, dtype: str, asked: KvCacheDtype) -> ModelSpec:
     text, notes = _text_part(files.config)
-    quantised = _is_quantised(files.config) or _is_quantised(text)
+    quantised = bool(_quantisation(files.config) or _quantisation(text))
     run_dtype, dtype_notes = resolve_dtype(
         dtype, _stored_dtype(files, text), str(files.config.get("model_type"))
     )
@@ -62,7 +63,10 @@ def _spec(files: ModelFiles, dtype: str, asked: KvCacheDtype) -> ModelSpec:
     spec: ModelSpec | None = None
     if shape is not None:
         spec = _spec_from_shape(files, text, shape, run_dtype, notes)
-        spec = with_stored_sizes(spec, files) if quantised else spec
+        if quantised:
+            spec = with_stored_sizes(spec, files)
+            block = scale_block(_quantisation(files.config) or _quantisation(text))
+            spec = spec.model_copy(update={"scale_block": block})
     elif not quantised:
         spec = spec_from_stored(files, text, architecture, run_dtype, notes)
     if spec is None:
@@ -206,8 +210,9 @@ def _architecture(config: Mapping[str, Any], text: Mapping[str, Any]) -> str:
     return str(config.get("model_type") or "unknown")
 
 
-def _is_quantised(config: Mapping[str, Any]) -> bool:
-    return bool(config.get("quantization_config") or config.get("compression_config"))
+def _quantisation(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Empty where the checkpoint is not quantised."""
+    return config.get("quantization_config") or config.get("compression_config") or {}
 
 
 def _unsupported(architecture: str, text: Mapping[str, Any], quantised: bool) -> str:

@@ -10,6 +10,9 @@ Dtype = Literal["float32", "float16", "bfloat16"]
 
 KvCacheDtype = Literal["auto", "float16", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2"]
 
+ScaleBlock = tuple[PositiveInt, PositiveInt]
+"""Outputs and inputs of a matrix that share a scale."""
+
 DTYPE_BYTES: dict[Dtype, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
@@ -59,6 +62,9 @@ class ModelSpec(Document):
     shared_sizes: tuple[tuple[str, PositiveInt], ...] = ()
     """What tensor parallelism divides besides heads, by name, such as the MLP's width."""
     quantised: bool = False
+    scale_block: ScaleBlock | None = None
+    """Of quantised weights, where scales are not of whole rows or columns: no rank of a
+    tensor-parallel group can have a part of one."""
     latent_cache: bool = False
     """Multi-head latent attention: one vector per token is cached, whatever the heads."""
     kv_cache_dtype: KvCacheDtype = "auto"

@@ -43,6 +43,33 @@ def cannot_divide(spec: ModelSpec, ranks: int) -> str | None:
     for name, size in spec.shared_sizes:
         if _padded(name, size) % ranks:
             return f"the {name} of {size} cannot be divided among {ranks} ranks"
+    return _cannot_divide_scales(spec, ranks)
+
+
+def _cannot_divide_scales(spec: ModelSpec, ranks: int) -> str | None:
+    """Why the scales of quantised weights cannot be divided, likewise.
+
+    What is divided is the inputs of one matrix and the outputs of others. vLLM halves the groups of
+    experts until they divide, but not blocks (``quantization/moe_wna16.py``).
+    """
+    if spec.scale_block is None or ranks == 1:
+        return None
+    outputs, inputs = spec.scale_block
+    sizes = {name: size for name, size in spec.shared_sizes if name != "vocabulary"}
+    if outputs == 1:
+        sizes.pop("expert width", None)
+    if not spec.latent_cache:
+        sizes["width of attention"] = spec.attention_heads * spec.head_dim
+    for name, size in sizes.items():
+        for block in (inputs, outputs):
+            if size // ranks % block:
+                return (
+                    f"the {name} of {size} divided among {ranks} ranks is {size // ranks}, and "
+                    f"{block} weights share a scale"
+                )
+    kv = max(1, spec.kv_heads // ranks) * spec.head_dim
+    if not spec.latent_cache and kv % outputs:
+        return f"{kv} channels of keys on each of {ranks} ranks, and {outputs} share a scale"
     return None
 
 

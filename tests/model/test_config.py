@@ -207,6 +207,36 @@ def test_a_quantised_checkpoint_tells_whether_cpu_ranks_can_run_it(
     assert runs or "is quantised as 8-bit GPTQ, which CPU ranks cannot run" in spec.notes[-1]
 
 
+@pytest.mark.parametrize(
+    ("scheme", "block"),
+    [
+        ({"quant_method": "awq", "bits": 4, "group_size": 128}, (1, 128)),
+        ({"quant_method": "awq", "w_bit": 4, "q_group_size": 64}, (1, 64)),
+        ({"quant_method": "gptq", "bits": 4, "group_size": -1}, None),
+        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, (128, 128)),
+        ({"quant_method": "fp8"}, None),
+        ({"config_groups": {"group_0": {"weights": {"group_size": 32}}}}, (1, 32)),
+        ({"config_groups": {"g": {"weights": {"block_structure": [64, 128]}}}}, (64, 128)),
+        ({"config_groups": {"g": {"weights": {"group_size": None}}}}, None),
+    ],
+)
+def test_what_shares_a_scale_is_read(
+    tmp_path: Path, scheme: dict[str, object], block: tuple[int, int] | None
+) -> None:
+    index = {"metadata": {"total_size": 200_000}, "weight_map": {"x": "not-here.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    spec = read_model_spec(write_model(tmp_path, {**LLAMA, "quantization_config": scheme}))
+    assert spec.scale_block == block
+
+
+def test_a_size_of_groups_that_is_none_is_refused(tmp_path: Path) -> None:
+    index = {"metadata": {"total_size": 200_000}, "weight_map": {"x": "not-here.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    scheme = {"quant_method": "awq", "group_size": "many"}
+    with pytest.raises(UsageError, match=r"\(1, 'many'\) is not how many"):
+        read_model_spec(write_model(tmp_path, {**LLAMA, "quantization_config": scheme}))
+
+
 def test_a_quantised_checkpoint_with_an_index_only_spreads_its_total(tmp_path: Path) -> None:
     index = {"metadata": {"total_size": 200_000}, "weight_map": {"x": "not-here.safetensors"}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))

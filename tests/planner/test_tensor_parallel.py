@@ -77,6 +77,53 @@ def test_what_does_not_divide_is_named(
     assert why in (cannot_divide(read(tmp_path, **changes), ranks) or "")
 
 
+WIDE = {
+    "shared_sizes": (("vocabulary", 128256), ("MLP width", 18944)),
+    "attention_heads": 32,
+    "kv_heads": 8,
+    "head_dim": 128,
+}
+"""18,944 is 148 times 128: divided by 8, that is 18 and a half."""
+
+
+@pytest.mark.parametrize(
+    ("changes", "ranks", "why"),
+    [
+        ({"scale_block": (1, 128)}, 4, None),
+        ({"scale_block": (1, 128)}, 8, "MLP width of 18944 divided among 8 ranks is 2368, and 128"),
+        ({"scale_block": (1, 64)}, 8, None),
+        ({"scale_block": (128, 128)}, 8, "MLP width of 18944"),
+        ({"scale_block": (128, 64), "head_dim": 64}, 4, None),
+        ({"scale_block": (128, 64), "head_dim": 64}, 8, "18944"),
+        (
+            {"scale_block": (128, 64), "head_dim": 64, "shared_sizes": (("MLP width", 16384),)},
+            8,
+            "64 channels of keys on each of 8 ranks, and 128 share a scale",
+        ),
+        (
+            {"scale_block": (1, 128), "head_dim": 80, "shared_sizes": (("MLP width", 16384),)},
+            8,
+            "width of attention of 2560",
+        ),
+        ({"scale_block": (1, 128), "shared_sizes": (("expert width", 1408),)}, 8, None),
+        ({"scale_block": (128, 128), "shared_sizes": (("expert width", 1408),)}, 8, "expert width"),
+        ({"scale_block": (1, 128), "shared_sizes": (("shared expert width", 1408),)}, 8, "1408"),
+        ({}, 8, None),
+    ],
+)
+def test_ranks_do_not_share_what_shares_a_scale(
+    changes: dict[str, Any], ranks: int, why: str | None
+) -> None:
+    found = cannot_divide(model(**{**WIDE, **changes}), ranks)
+    assert found is None if why is None else why in (found or "")
+
+
+def test_quantised_layers_are_divided_among_as_many_gpus_as_their_scales_allow() -> None:
+    spec = model(**WIDE, quantised=True, scale_block=(1, 128))
+    plan = make_plan(machine(gpus=8), spec, LOAD, PlanRequest(strategy="gpu-tp"))
+    assert plan.tensor_parallel_size == 4
+
+
 def test_what_vllm_pads_or_copies_divides(tmp_path: Path) -> None:
     # 1,000 tokens become 1,024; four ranks hold copies of two KV heads.
     assert cannot_divide(read(tmp_path), 4) is None
