@@ -130,6 +130,8 @@ class NumaNode(RatedPart):
     """All CPUs of the node, usable by this process or not; None where not known."""
     memory_read_bytes_per_s: Figure | None = None
     """The fastest that all of its cores together can read its memory."""
+    memory_read_bytes_per_s_by_node: dict[NonNegativeInt, Figure] = Field(default_factory=dict)
+    """Of memory that lies on other nodes."""
     matmul_bf16_flops: Figure | None = None
     """Operations per second of a large matrix product in bfloat16 on all of its cores."""
     matmul_fp16_flops: Figure | None = None

@@ -23,6 +23,8 @@ Strategy = Literal[
     "gpu-tp",
     "uva",
     "prefetch",
+    "uva-tp",
+    "prefetch-tp",
     "pipeline",
     "pipeline-uva",
     "pipeline-prefetch",
@@ -36,6 +38,8 @@ gpu           on one GPU, or several as pipeline stages
 gpu-tp        on several GPUs, each layer divided among them
 uva           on GPUs that read a part of the weights in place from host memory
 prefetch      on GPUs that some layers are copied to just before they run
+uva-tp, prefetch-tp
+              as gpu-tp, where each GPU streams a part of its share
 pipeline      on GPUs and CPUs as pipeline stages
 mixed-tp      on GPUs and CPUs, each layer divided among them
 pipeline-uva, pipeline-prefetch

@@ -100,8 +100,8 @@ Strategy = Annotated[
     typer.Option(
         "--strategy",
         metavar="NAME",
-        help="auto, or one of gpu, gpu-tp, uva, prefetch, pipeline, pipeline-uva, "
-        "pipeline-prefetch, mixed-tp, cpu, cpu-tp.",
+        help="auto, or one of gpu, gpu-tp, uva, prefetch, uva-tp, prefetch-tp, pipeline, "
+        "pipeline-uva, pipeline-prefetch, mixed-tp, cpu, cpu-tp.",
         rich_help_panel=_SPLIT,
     ),
 ]

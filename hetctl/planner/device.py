@@ -7,6 +7,7 @@ from hetctl.document import Figure
 from hetctl.errors import UsageError
 from hetctl.machine import Core, Gpu, Machine, NumaNode
 from hetctl.model.spec import Dtype
+from hetctl.planner.host_memory import HostMemory, host_memory_of, with_link
 from hetctl.planner.rates import KernelRates, gpu_rates, node_rates
 from hetctl.planner.request import PlanRequest
 from hetctl.units import GIB
@@ -36,14 +37,21 @@ class Device:
     memory_total_bytes: int = 0
     label: str = ""
     """Name for people: ``cuda:0``, or ``cpu`` with its NUMA node."""
+    host: HostMemory | None = None
+    """Of a GPU: where its link ends."""
 
 
-def gpu_device(gpu: Gpu, request: PlanRequest, dtype: Dtype) -> Device:
+def gpu_device(
+    gpu: Gpu, request: PlanRequest, dtype: Dtype, machine: Machine | None = None
+) -> Device:
     """A GPU under the request's memory limit.
 
     vLLM takes ``gpu_memory_utilization`` of the *total* and refuses to start when less
     than that is free (``vllm/v1/worker/utils.py: request_memory``), so the limit is the
     smaller of that and what is free.
+
+    Args:
+        machine: That it is in: weights do not come over the link faster than its memory reads.
 
     Raises:
         UsageError: a rate is missing, or the GPU cannot run ``dtype``.
@@ -64,16 +72,21 @@ def gpu_device(gpu: Gpu, request: PlanRequest, dtype: Dtype) -> Device:
     read, matmul, link = (
         _rate(figure, name, f"gpus.{gpu.index}.{field}") for field, figure in figures.items()
     )
+    rates = gpu_rates(gpu, read, matmul, link, dtype)
+    host = None if machine is None else host_memory_of(gpu, machine, CPU_RESERVE_BYTES)
+    if host is not None:
+        rates = with_link(rates, host.read_bytes_per_s, host.source)
     return Device(
         name=name,
         kind="cuda",
         memory_limit_bytes=max(
             1, min(int(total * request.gpu_memory_utilization), gpu.memory_free_bytes)
         ),
-        rates=gpu_rates(gpu, read, matmul, link, dtype),
+        rates=rates,
         numa_node=None,
         memory_total_bytes=gpu.memory_total_bytes,
         label=name,
+        host=host,
     )
 
 

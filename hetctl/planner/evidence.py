@@ -205,5 +205,6 @@ def _quantities(part: Gpu | NumaNode) -> Iterator[tuple[str, Quantity]]:
     """Every figure by its field, each row or size of a table for itself."""
     for name in type(part).model_fields:
         value = getattr(part, name)
-        if isinstance(value, Quantity):
-            yield name, value
+        for key, one in value.items() if isinstance(value, dict) else [("", value)]:
+            if isinstance(one, Quantity):
+                yield f"{name} {key}", one

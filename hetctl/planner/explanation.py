@@ -90,9 +90,10 @@ def _why_not_gpus_alone(chosen: Placement, others: Sequence[Candidate], placer: 
 
 
 def _what_it_does(chosen: Placement, placer: Placer) -> str:
-    if chosen.tensor_parallel > 1:
-        return f"each layer is divided among {names_of(chosen.devices)}"
     streamed = _what_is_streamed(chosen)
+    if chosen.tensor_parallel > 1:
+        divided = f"each layer is divided among {names_of(chosen.devices)}"
+        return f"{divided}, and {streamed} of weights are {_how(chosen)}" if streamed else divided
     on_cpu = [stage for stage in chosen.stages if stage.device.kind == "cpu"]
     if not on_cpu:
         return f"{streamed} of its weights are {_how(chosen)}"
@@ -112,7 +113,7 @@ def _what_is_streamed(chosen: Placement) -> str:
 
 
 def _how(chosen: Placement) -> str:
-    if chosen.strategy.endswith("uva"):
+    if chosen.offload is not None and chosen.offload.backend == "uva":
         return "read from host memory over the link"
     return "copied from host memory just ahead of their use"
 

@@ -67,7 +67,7 @@ def take_inventory(machine: Machine, spec: ModelSpec, request: PlanRequest) -> I
     request = replace(request, cpu_ranks=_cpu_ranks(machine, spec, request))
     allowed = _allowed_gpus(machine, request)
     gpus = {
-        f"cuda:{gpu.index}": gpu_device(gpu, request, spec.dtype)
+        f"cuda:{gpu.index}": gpu_device(gpu, request, spec.dtype, machine)
         for gpu in machine.gpus
         if f"cuda:{gpu.index}" in allowed
     }

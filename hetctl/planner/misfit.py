@@ -55,7 +55,7 @@ def _misfit_of_strategy(
         why = "no core may be used"
     elif not inventory.gpus:
         why = "there is no GPU that may be used"
-    elif strategy == "gpu-tp":
+    elif strategy in ("gpu-tp", "uva-tp", "prefetch-tp") and len(inventory.gpus) < 2:
         why = "it needs two GPUs at least"
     else:
         why = "the model fits the GPUs without it"

@@ -20,6 +20,8 @@ def name_of(placement: Placement) -> str:
         with_split = len(devices) > 1 and any(device.kind == "cpu" for device in devices)
         if with_split and len(devices) <= _MOST_STAGES_TO_SPELL:
             where = f"{'+'.join(map(str, placement.split))} layers on {where}"
+        if placement.tensor_parallel > 1:
+            where = f"{where} in tensor parallel"
         return f"{where} with {host} of weights {how} from host memory"
     if placement.tensor_parallel > 1:
         return f"{where} in tensor parallel"

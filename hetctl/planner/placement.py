@@ -185,22 +185,38 @@ class Placer:
         """Stages that follow one another; ``offload`` is for every GPU among them."""
         return self._placed(strategy, runs, memory, self.step_cost, offload)
 
+    def share_cost(
+        self, memory: MemoryModel, all_reduce: AllReduce
+    ) -> Callable[[Device, Step], StepCost]:
+        """Costs of one rank's share of every layer; ``memory`` is of the share."""
+        graphs, layers = memory.serving.cuda_graphs, LayerKinds.of(memory.spec)
+        known: dict[tuple[object, ...], StepCost] = {}
+
+        def cost(device: Device, step: Step) -> StepCost:
+            rates = device.rates if graphs else device.rates.without_graphs()
+            if (rates, step) not in known:
+                known[rates, step] = step_cost(memory.spec, rates, step, all_reduce, layers)
+            return known[rates, step]
+
+        return cost
+
     def place_shares(
         self,
         strategy: Strategy,
         devices: Sequence[Device],
         memory: MemoryModel,
-        all_reduce: AllReduce,
+        cost: Callable[[Device, Step], StepCost],
+        offload: Offload | None = None,
     ) -> Placement:
-        """Every layer divided among ``devices``; ``memory`` is of one share."""
-        graphs, layers = memory.serving.cuda_graphs, LayerKinds.of(memory.spec)
+        """Every layer divided among ``devices``.
 
-        def cost(device: Device, step: Step) -> StepCost:
-            rates = device.rates if graphs else device.rates.without_graphs()
-            return step_cost(memory.spec, rates, step, all_reduce, layers)
-
+        Args:
+            memory: Of one share.
+            cost: Of one share, of :meth:`share_cost`.
+            offload: For every GPU among them.
+        """
         runs = [Run(device, 0, len(self.spec.layers)) for device in devices]
-        return self._placed(strategy, runs, memory, cost, shares=len(runs))
+        return self._placed(strategy, runs, memory, cost, offload, shares=len(runs))
 
     def _placed(
         self,

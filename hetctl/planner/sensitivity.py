@@ -164,6 +164,10 @@ def _with_faster_memory(node: NumaNode) -> NumaNode:
     return node.model_copy(
         update={
             "memory_read_bytes_per_s": _twice(node.memory_read_bytes_per_s),
+            "memory_read_bytes_per_s_by_node": {
+                other: _twice(figure)
+                for other, figure in node.memory_read_bytes_per_s_by_node.items()
+            },
             "attention_read_bytes_per_s": _twice(node.attention_read_bytes_per_s),
             "attention_read_bytes_per_s_by_sequences": _twice_by_rows(
                 node.attention_read_bytes_per_s_by_sequences

@@ -13,6 +13,9 @@ from hetctl.planner.request import PlanRequest
 from hetctl.planner.shortage import shortage, streamed_pipeline_shortage, streaming_shortage
 from hetctl.planner.streamed import with_prefetch, with_uva
 from hetctl.planner.streamed_pipeline import STRATEGY_OF, Backend, streamed_pipeline
+from hetctl.planner.streamed_shares import STRATEGY_OF as SHARES_STRATEGY_OF
+from hetctl.planner.streamed_shares import Backend as SharesBackend
+from hetctl.planner.streamed_shares import share_memory, streamed_shares
 from hetctl.planner.tensor_parallel import (
     all_reduce_of,
     cannot_divide,
@@ -60,6 +63,7 @@ def candidates(inventory: Inventory, placer: Placer) -> list[Candidate]:
     too_large = all(candidate.placement is None for candidate in found)
     if gpus and too_large:
         found += _streamed(gpus, inventory.host_bytes, placer)
+        found += _streamed_shares(gpus, inventory.host_bytes, placer)
     if gpus and cpus:
         placement = fastest(placer, inventory.orders, at_least=(1, 1), cpus_required=required)
         devices = inventory.orders[0]
@@ -173,7 +177,8 @@ def _shared(
     for device in devices:
         if memory.needed(device, 0, layers) > device.memory_limit_bytes:
             return Candidate(strategy, name, devices, None, shortage([device], memory))
-    placement = placer.place_shares(strategy, devices, memory, all_reduce_of(devices))
+    cost = placer.share_cost(memory, all_reduce_of(devices))
+    placement = placer.place_shares(strategy, devices, memory, cost)
     return Candidate(strategy, name, devices, placement)
 
 
@@ -189,6 +194,30 @@ def _streamed(gpus: tuple[Device, ...], host_bytes: int, placer: Placer) -> list
         if placement is None:
             why_not = streaming_shortage(gpus, placer.memory(gpus), strategy, host_bytes)
         found.append(Candidate(strategy, name, gpus, placement, why_not))
+    return found
+
+
+def _streamed_shares(gpus: tuple[Device, ...], host_bytes: int, placer: Placer) -> list[Candidate]:
+    """Layers divided among GPUs that stream, by the best number of GPUs."""
+    if len(gpus) < 2:
+        return []
+    groups = [gpus[:ranks] for ranks in range(len(gpus), 1, -1)]
+    divisible = [group for group in groups if cannot_divide(placer.spec, len(group)) is None]
+    kinds: tuple[tuple[SharesBackend, str], ...] = (
+        ("uva", "GPUs in tensor parallel, UVA weights"),
+        ("prefetch", "GPUs in tensor parallel, prefetching"),
+    )
+    found = []
+    for backend, name in kinds:
+        tried = [streamed_shares(placer, group, host_bytes, backend) for group in divisible]
+        placement, why_not = _best(tried, placer), ""
+        if not divisible:
+            why_not = cannot_divide(placer.spec, len(groups[-1])) or ""
+        elif placement is None:
+            memory = share_memory(placer, divisible[0])
+            why_not = streaming_shortage(divisible[0], memory, backend, host_bytes)
+        devices = placement.devices if placement else gpus
+        found.append(Candidate(SHARES_STRATEGY_OF[backend], name, devices, placement, why_not))
     return found
 
 

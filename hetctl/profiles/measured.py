@@ -29,7 +29,6 @@ _STALE_DAYS = 90
 
 NOT_PLANNED_WITH = frozenset(
     {
-        "memory_read_bytes_per_s_by_node",
         "memory_read_while_copying_bytes_per_s",
         "host_to_device_while_cpu_reads_s_by_bytes",
         "device_to_host_while_cpu_reads_s_by_bytes",
@@ -272,8 +271,9 @@ def _replaced(part: _Part, measured: Frozen, day: str) -> _Part:
         value = getattr(measured, name)
         medians = f"{day}, medians"
         if isinstance(value, Measured):
-            note = f"{day}, {value.low:.3g} to {value.high:.3g} in {value.samples} runs"
-            changes[name] = Figure(value=value.median, source="measured", note=note)
+            changes[name] = _figure(value, day)
+        elif isinstance(value, dict):
+            changes[name] = {node: _figure(figure, day) for node, figure in value.items()}
         elif isinstance(value, MeasuredByRows):
             changes[name] = FigureByRows(
                 rows=value.rows, values=_medians(value), source="measured", note=medians
@@ -286,6 +286,11 @@ def _replaced(part: _Part, measured: Frozen, day: str) -> _Part:
                 note=medians,
             )
     return part.model_copy(update=changes)
+
+
+def _figure(measured: Measured, day: str) -> Figure:
+    note = f"{day}, {measured.low:.3g} to {measured.high:.3g} in {measured.samples} runs"
+    return Figure(value=measured.median, source="measured", note=note)
 
 
 def _medians(table: MeasuredByRows | MeasuredByBytes) -> tuple[float, ...]:

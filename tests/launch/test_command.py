@@ -63,6 +63,17 @@ def test_tensor_parallel_gpus_share_one_stage() -> None:
     assert "VLLM_PP_LAYER_PARTITION" not in found.env
 
 
+@pytest.mark.parametrize("backend", ["uva", "prefetch"])
+def test_gpus_that_divide_layers_may_stream(backend: str) -> None:
+    found = command(plan_of(f"{backend}-tp", gpus=2, gib=7))
+    assert option(found, "--offload-backend") == backend
+    assert option(found, "--tensor-parallel-size") == "2"
+    assert option(found, "--pipeline-parallel-size") == "1"
+    assert found.env["VLLM_USE_V2_MODEL_RUNNER"] == "0"
+    assert found.env["CUDA_VISIBLE_DEVICES"] == "0,1"
+    assert "VLLM_HETERO_RANK_MAP" not in found.env
+
+
 def test_a_mixed_group_is_one_stage_of_ranks_with_a_map() -> None:
     plan = plan_of("mixed-tp")
     found = command(plan)
@@ -123,6 +134,7 @@ def test_options_that_the_plan_decides_are_not_passed_through(name: str) -> None
         ("uva", 1),
         ("prefetch", 2),
         ("gpu-tp", 2),
+        ("prefetch-tp", 2),
         ("pipeline", 1),
         ("pipeline-uva", 1),
         ("mixed-tp", 1),
@@ -134,7 +146,7 @@ def test_every_option_is_one_of_vllm_s_engine(strategy: str, gpus: int) -> None:
     if found is None or not found.submodule_search_locations:
         pytest.skip("vLLM is not installed")
     source = Path(found.submodule_search_locations[0], "engine", "arg_utils.py").read_text()
-    words = command(plan_of(strategy, gpus, 24 if "tp" in strategy else 8)).argv
+    words = command(plan_of(strategy, gpus, 24 if strategy in ("gpu-tp", "mixed-tp") else 7)).argv
     ours = {word for word in words if word.startswith("--")} - {"--host", "--port"}
     assert {name for name in ours if f'"{name}"' not in source} == set()
 

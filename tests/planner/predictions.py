@@ -12,9 +12,8 @@ from typing import Any
 
 from hetctl.machine import Machine
 from hetctl.model.spec import ModelSpec
-from hetctl.planner import PlanRequest, make_plan
+from hetctl.planner import make_plan
 from hetctl.planner.predictor import PREDICTOR_VERSION
-from hetctl.units import GIB
 from hetctl.workload import Workload
 from tests.planner.machines import gpu, machine, model
 
@@ -25,10 +24,8 @@ DIGITS = 6
 
 def machines() -> dict[str, Machine]:
     return {
-        "1 GPU": machine(),
-        "2 GPUs, 2 nodes": machine(
-            gpus=[gpu(0, gib=12), gpu(1, gib=12, nvlink_peers=(0,))], nodes=2
-        ),
+        "1 GPU": machine(gpus=[gpu(gib=12)]),
+        "2 GPUs, 2 nodes": machine(gpus=[gpu(0, gib=7), gpu(1, gib=7, nvlink_peers=(0,))], nodes=2),
         "no GPU": machine(gpus=0, nodes=2),
     }
 
@@ -50,7 +47,6 @@ def predictions() -> dict[str, list[float]]:
     """TTFT, TPOT and throughput of every strategy on every machine, model and load."""
     found: dict[str, list[float]] = {}
     for place, where in machines().items():
-        request = PlanRequest(gpu_memory_bytes=12 * GIB if where.gpus else None)
         for name, spec in models().items():
             for load in LOADS:
                 concurrency, prompt, answer = load
@@ -60,7 +56,7 @@ def predictions() -> dict[str, list[float]]:
                     output_len=answer,
                     max_model_len=2304,
                 )
-                for entry in make_plan(where, spec, asked, request).ranking:
+                for entry in make_plan(where, spec, asked).ranking:
                     if entry.prediction is not None:
                         key = f"{place}: {name}, {load}, {entry.name}"
                         told = entry.prediction

@@ -228,6 +228,8 @@ def test_every_strategy_is_ranked_the_best_first_and_the_infeasible_last() -> No
         "GPUs in tensor parallel",
         "GPU with UVA weights",
         "GPU with prefetched layers",
+        "GPUs in tensor parallel, UVA weights",
+        "GPUs in tensor parallel, prefetching",
         "GPU and CPU",
         "GPU and CPU, UVA weights",
         "GPU and CPU, prefetching",

@@ -6,15 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hetctl.errors import DoesNotFitError
 from hetctl.model.spec import LayerSpec, ModelSpec
 from hetctl.plan import PrefetchOffload, UvaOffload
 from hetctl.planner import PlanRequest, make_plan
 from hetctl.planner.cost import step_cost
 from hetctl.planner.device import Device, gpu_device
-from hetctl.planner.placement import Placer, Run
+from hetctl.planner.inventory import take_inventory
+from hetctl.planner.placement import Placement, Placer, Run
 from hetctl.planner.stage_time import resident_time
 from hetctl.planner.steps import Step
 from hetctl.planner.streamed import with_prefetch, with_uva
+from hetctl.planner.streamed_shares import Backend, share_memory, streamed_shares
 from hetctl.planner.streaming import (
     MARGIN_BYTES,
     prefetch_bytes,
@@ -22,9 +25,10 @@ from hetctl.planner.streaming import (
     streamed_time,
     uva_bytes,
 )
+from hetctl.planner.tensor_parallel import all_reduce_of
 from hetctl.units import GIB
 from hetctl.workload import Workload
-from tests.planner.machines import gpu, machine, model
+from tests.planner.machines import figure, gpu, machine, model, node
 
 HOST = 128 * GIB
 LOAD = Workload(max_model_len=2048)
@@ -208,3 +212,112 @@ def test_the_plan_of_a_stream_says_what_stays_where() -> None:
     assert rank.decode_parts.stream_s > rank.decode_step_s / 2
     assert rank.decode_parts.total_s == pytest.approx(rank.decode_step_s)
     assert any("Streaming" in sentence for sentence in plan.explanation)
+
+
+def shared(
+    gib: int = 24, gpus: int = 2, read: float = 400e9, backend: Backend = "prefetch", **load: int
+) -> Placement:
+    """A 70B model divided among GPUs that cannot hold it."""
+    where = machine(gpus=gpus, nodes=[node(gib=400, memory_read_bytes_per_s=figure(read))])
+    spec = model(80, 1_711_276_032)
+    inventory = take_inventory(where, spec, PlanRequest(gpu_memory_bytes=gib * GIB))
+    placer = Placer(spec, Workload(max_model_len=2048, **load), 2048)
+    found = streamed_shares(placer, inventory.gpus, inventory.host_bytes, backend)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("backend", ["uva", "prefetch"])
+def test_gpus_that_divide_layers_stream_at_once_and_those_in_a_pipeline_in_turn(
+    backend: Backend,
+) -> None:
+    together = shared(backend=backend)
+    assert together.strategy == f"{backend}-tp"
+    solve = {"uva": with_uva, "prefetch": with_prefetch}[backend]
+    gpus = [device(24, index=i) for i in range(2)]
+    in_turn = solve(Placer(model(80, 1_711_276_032), LOAD, 2048), gpus, 400 * GIB)
+    assert in_turn is not None
+    waits = [sum(s.decode.stream_s for s in one.stages) for one in (together, in_turn)]
+    # Both GPUs of a group wait at the same time.
+    assert waits[0] / 2 == pytest.approx(waits[1] / 2, rel=0.1)
+    assert together.decode_s < 0.6 * in_turn.decode_s
+
+
+def test_links_of_a_group_add_up_only_as_far_as_memory_is_read() -> None:
+    stream = [shared(read=read).stages[0].decode.stream_s for read in (400e9, 100e9, 50e9)]
+    assert stream[0] == pytest.approx(stream[1], rel=0.01)
+    assert stream[2] == pytest.approx(2 * stream[0], rel=0.05)
+
+
+def test_each_gpu_of_a_group_holds_and_streams_a_share() -> None:
+    found = shared()
+    first, second = found.stages
+    share = found.memory.spec.layers[0].weight_bytes
+    assert share == pytest.approx(1_711_276_032 / 2, rel=0.01)
+    assert isinstance(found.offload, PrefetchOffload)
+    streamed = [found.offload.offloads(i) for i in range(80)].count(True)
+    assert first.host_bytes == second.host_bytes == streamed * share
+    spare = first.device.memory_limit_bytes - first.needed(found.memory)
+    assert MARGIN_BYTES <= spare < MARGIN_BYTES + 2 * share
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.sampled_from([GIB // 2, GIB, 2 * GIB]), min_size=2, max_size=7),
+    st.integers(5, 12),
+    st.sampled_from([1, 8, 64]),
+)
+def test_no_grouping_of_shares_beats_the_chosen_one(
+    sizes: list[int], gib: int, concurrency: int
+) -> None:
+    spec = model(layers=layers_of(sizes), vocab_size=32000, embedding_bytes=1, head_bytes=1)
+    gpus = take_inventory(machine([gpu(i, gib=gib) for i in range(2)]), spec, PlanRequest()).gpus
+    placer = Placer(spec, Workload(max_model_len=1024, concurrency=concurrency), 1024)
+    memory = share_memory(placer, gpus)
+    relief = memory.needed(gpus[0], 0, len(sizes)) + MARGIN_BYTES - gpus[0].memory_limit_bytes
+    if relief <= 0:
+        return
+    cost = placer.share_cost(memory, all_reduce_of(gpus))
+    offloads = (
+        PrefetchOffload(group_size=size, num_in_group=count)
+        for size, count in product(range(1, len(sizes) + 1), repeat=2)
+        if count <= size
+    )
+    placements = (placer.place_shares("prefetch-tp", gpus, memory, cost, one) for one in offloads)
+    best = min(
+        (
+            placement.objective_s
+            for placement in placements
+            if placement.stages[0].needed(memory) + MARGIN_BYTES <= gpus[0].memory_limit_bytes
+        ),
+        default=None,
+    )
+    found = streamed_shares(placer, gpus, HOST, "prefetch")
+    assert (found is None) == (best is None)
+    if found is not None:
+        assert found.objective_s == pytest.approx(best)
+
+
+def test_the_plan_of_a_group_that_streams_says_so() -> None:
+    where = machine(gpus=2, nodes=[node(gib=400)])
+    request = PlanRequest(gpu_memory_bytes=24 * GIB, strategy="prefetch-tp")
+    plan = make_plan(where, model(80, 1_711_276_032), LOAD, request)
+    assert (plan.tensor_parallel_size, plan.split) == (2, (80,))
+    assert all(rank.host_weight_bytes > 0 for rank in plan.ranks)
+    assert "each layer is divided among cuda:0,1, and " in plan.explanation[0]
+    assert "just ahead of their use" in plan.explanation[0]
+    assert any("of weights from host memory to each GPU" in text for text in plan.explanation)
+
+
+def test_what_does_not_divide_or_fit_is_refused_with_its_number() -> None:
+    where = machine(gpus=2, nodes=[node(gib=400)])
+    odd = model(attention_heads=15, kv_heads=15)
+    for spec, gib, why in (
+        (odd, 6, "15 attention heads and 15 KV heads cannot be divided among 2"),
+        (model(80, 1_711_276_032), 3, "what else must be on cuda:0 take|cannot hold the rest"),
+    ):
+        request = PlanRequest(gpu_memory_bytes=gib * GIB, strategy="uva-tp")
+        with pytest.raises(DoesNotFitError, match=why):
+            make_plan(where, spec, LOAD, request)
+    with pytest.raises(DoesNotFitError, match="it needs two GPUs"):
+        make_plan(machine(), model(), LOAD, PlanRequest(strategy="uva-tp"))
