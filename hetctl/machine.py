@@ -76,6 +76,9 @@ class Gpu(RatedPart):
     """Copies from pinned host memory."""
     device_to_host_bytes_per_s: Figure | None = None
     """Copies to pinned host memory."""
+    host_to_device_while_cpu_reads_s_by_bytes: FigureByBytes | None = None
+    """Copies of pinned memory while a CPU rank reads memory as fast as it can."""
+    device_to_host_while_cpu_reads_s_by_bytes: FigureByBytes | None = None
     device_to_device_bytes_per_s: Figure | None = None
     """To a peer on the same host: NVLink, or PCIe."""
     weight_read_bytes_per_s_by_rows: FigureByRows | None = None
@@ -132,6 +135,8 @@ class NumaNode(RatedPart):
     """The fastest that all of its cores together can read its memory."""
     memory_read_bytes_per_s_by_node: dict[NonNegativeInt, Figure] = Field(default_factory=dict)
     """Of memory that lies on other nodes."""
+    memory_read_while_copying_bytes_per_s: Figure | None = None
+    """While a GPU's copy engine reads and writes pinned memory."""
     matmul_bf16_flops: Figure | None = None
     """Operations per second of a large matrix product in bfloat16 on all of its cores."""
     matmul_fp16_flops: Figure | None = None

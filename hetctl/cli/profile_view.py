@@ -19,7 +19,6 @@ from hetctl.machine_profile import (
     NodeProfile,
 )
 from hetctl.profiles import with_rates
-from hetctl.profiles.measured import NOT_PLANNED_WITH
 from hetctl.units import format_bytes
 
 _NAMES = {
@@ -90,7 +89,7 @@ def render_profile(profile: MachineProfile, machine: Machine) -> RenderableType:
     for gpu in profile.gpus:
         card = gpus.get(gpu.index)
         parts += _device(f"cuda:{gpu.index}" + (f", {card.name}" if card else ""), gpu, card)
-    parts.append(Text("Medians, and (lowest-highest). * No plan rests on it yet.", style="dim"))
+    parts.append(Text("Medians, and (lowest-highest).", style="dim"))
     for missing in profile.not_measured:
         text = f"Not measured: {missing.device}: {missing.what}: {missing.reason}."
         parts.append(Text(text, style="yellow"))
@@ -115,7 +114,7 @@ def _scalars(title: str, part: _Part, tabled: Gpu | NumaNode | None) -> Table:
     for name, figure in _single(part):
         unit = _unit_of(name)
         base, _, node = name.partition(" ")
-        label = _NAMES[base] + (f" {node}" if node else "") + _mark(base)
+        label = _NAMES[base] + (f" {node}" if node else "")
         table.add_row(
             label,
             unit(figure.median),
@@ -152,7 +151,7 @@ def _by(
         for name in type(part).model_fields
         if name.endswith(suffix) and isinstance(getattr(part, name), kind)
     }
-    table = _table(heading, [_COLUMNS[name] + _mark(name) for name in tables])
+    table = _table(heading, [_COLUMNS[name] for name in tables])
     for at in sorted({at for points in tables.values() for at in points}):
         label = f"{at:,}" if kind is MeasuredByRows else format_bytes(at).replace(".0 ", " ")
         table.add_row(
@@ -171,10 +170,6 @@ def _with_spread(figure: Measured | None, unit: _Unit) -> str:
     if figure is None:
         return "-"
     return f"{unit(figure.median)} ({unit.round(figure.low)}-{unit.round(figure.high)})"
-
-
-def _mark(name: str) -> str:
-    return " *" if name in NOT_PLANNED_WITH else ""
 
 
 def _unit_of(name: str) -> _Unit:

@@ -21,6 +21,11 @@ def explain(
 ) -> tuple[str, ...]:
     """Why ``chosen`` runs, what its steps are spent on, and what to know about it."""
     sentences = [_why(chosen, others, placer, request), bottleneck(chosen)]
+    if (batches := chosen.steps.batches) > 1:
+        sentences.append(
+            f"Requests are divided into {batches} batches, so that the stages work at the same "
+            f"time."
+        )
     missed = _missed_limits(chosen, placer)
     if missed:
         sentences.append(missed)

@@ -94,10 +94,11 @@ def streaming_at_once(gpus: Sequence["Device"], bytes_each: float) -> tuple["Dev
 
 def with_link(rates: KernelRates, bytes_per_s: float, source: Source) -> KernelRates:
     """``rates`` of a GPU whose link is held to ``bytes_per_s``, by something of ``source``."""
-    link = rates.host_copy_bytes_per_s
+    link, busy, sources = rates.host_copy_bytes_per_s, rates.while_cpu_reads, rates.sources
+    if busy is not None:
+        rates = replace(rates, while_cpu_reads=with_link(busy, bytes_per_s, source))
     if bytes_per_s >= link:
         return rates
-    sources = rates.sources
     return replace(
         rates,
         host_copy_bytes_per_s=bytes_per_s,
@@ -127,3 +128,51 @@ def _rate(gpu: "Device", beside: Sequence["Device"], bytes_each: float) -> float
         return near
     far = min(near, host.far_read_bytes_per_s / len(beside))
     return 1 / (share / near + (1 - share) / far)
+
+
+def beside_one_another(devices: Sequence["Device"], streaming: bool) -> list["Device"]:
+    """``devices`` with the rates that they have while the others of an engine work, too.
+
+    GPUs alone, and CPUs alone, do not disturb one another: each has its own memory.
+
+    Args:
+        streaming: The GPUs stream weights.
+    """
+    gpus = [device for device in devices if device.kind == "cuda"]
+    if len(gpus) in (0, len(devices)):
+        return list(devices)
+    copying = {gpu.name: _while_reading(gpu, streaming) for gpu in gpus}
+    return [
+        replace(device, rates=copying[device.name])
+        if device.kind == "cuda"
+        else replace(device, rates=_while_copying(device, gpus, copying))
+        if streaming
+        else device
+        for device in devices
+    ]
+
+
+def _while_reading(gpu: "Device", streaming: bool) -> KernelRates:
+    """Of a GPU while a CPU rank reads memory: measured, or half of what the memory can give."""
+    rates = gpu.rates.while_cpu_reads or gpu.rates
+    if gpu.rates.while_cpu_reads is not None or not streaming or gpu.host is None:
+        return rates
+    return with_link(rates, gpu.host.read_bytes_per_s / 2, "estimate")
+
+
+def _while_copying(
+    cpu: "Device", gpus: Sequence["Device"], copying: dict[str, KernelRates]
+) -> KernelRates:
+    """Of a CPU rank while GPUs stream: measured, or what they leave of its node's memory."""
+    share = cpu.rates.while_copying
+    if not share:
+        near = [gpu for gpu in gpus if gpu.host and gpu.host.node in (None, cpu.numa_node)]
+        copies = sum(copying[gpu.name].host_copy_bytes_per_s for gpu in near)
+        read = max((gpu.host.read_bytes_per_s for gpu in near if gpu.host), default=inf)
+        share = max(0.5, 1 - copies / read)
+    rates = cpu.rates
+    return replace(
+        rates,
+        weight_read=rates.weight_read.scaled(share),
+        attention_read=rates.attention_read.scaled(share),
+    )

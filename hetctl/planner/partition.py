@@ -11,7 +11,7 @@ layers with a device's run ending at ``i`` is ``time[i] + min over j (best[j] - 
 O(layers) per device.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -38,6 +38,8 @@ class StageOption:
     mandatory: bool = False
     shared: SharedPages | None = None
     """Memory of a run beyond the sum over its layers."""
+    most_time: float = inf
+    """That a stage may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,13 @@ def stage_memory(option: StageOption, first: int, end: int) -> int:
     edge = (first == 0) + 2 * (end == len(option.memory) - 1)
     taken = option.memory[end] - option.memory[first] + option.edge_memory[edge]
     return taken + option.shared.taken(first, end) if option.shared else taken
+
+
+def fits(option: StageOption, first: int, end: int) -> bool:
+    """Whether a stage keeps to its device's memory and time. A longer one keeps to no more."""
+    if stage_memory(option, first, end) > option.limit:
+        return False
+    return option.most_time == inf or stage_time(option, first, end) <= option.most_time
 
 
 # How many devices of group 0 and of group 1 were used, counted up to what is needed.
@@ -137,6 +146,30 @@ def mirrored(option: StageOption) -> StageOption:
     )
 
 
+def most_even(options: Sequence[StageOption], at_least: Used, start: Partition) -> Partition | None:
+    """The split whose slowest stage is the fastest that there is, to a thousandth, and of such the
+    fastest.
+
+    None where that is ``start``.
+
+    Args:
+        start: A split that fits.
+    """
+
+    def slowest(partition: Partition) -> float:
+        return max(stage_time(options[s.option], s.first, s.end) for s in partition.stages)
+
+    best, low, high = start, 0.0, slowest(start)
+    while high - low > 1e-3 * high:
+        middle = (low + high) / 2
+        found = best_partition([replace(o, most_time=middle) for o in options], at_least)
+        if found is None:
+            low = middle
+        else:
+            best, high = found, slowest(found)
+    return None if best is start else best
+
+
 def _solve(options: Sequence[StageOption], at_least: Used) -> Partition | None:
     layers = len(options[0].time) - 1
     fronts, backs = _fronts(options, at_least, layers)
@@ -196,7 +229,7 @@ def best_assignment(options: Sequence[StageOption], counts: Sequence[int]) -> Pa
         grown = nothing[:] if option.mandatory else best[:]
         for stage, (time, stages) in enumerate(best[:-1]):
             first, end = bounds[stage], bounds[stage + 1]
-            if time == inf or stage_memory(option, first, end) > option.limit:
+            if time == inf or not fits(option, first, end):
                 continue
             total = time + stage_time(option, first, end)
             if total < grown[stage + 1][0]:
@@ -233,7 +266,7 @@ def _extend_from_start(option: StageOption, best: list[float], back: _Back, used
         total = time[end] + start
         if total < best[end]:
             best[end], back[end] = total, (0, used)
-    if stage_memory(option, 0, layers) <= option.limit:
+    if fits(option, 0, layers):
         total = stage_time(option, 0, layers)
         if total < best[layers]:
             best[layers], back[layers] = total, (0, used)
@@ -242,9 +275,7 @@ def _extend_from_start(option: StageOption, best: list[float], back: _Back, used
 def _longest_start(option: StageOption) -> int:
     """Layers of the longest run from the first one, all but the last at most, that fits."""
     layers = len(option.memory) - 1
-    return bisect_right(
-        range(1, layers), option.limit, key=lambda end: stage_memory(option, 0, end)
-    )
+    return bisect_left(range(1, layers), True, key=lambda end: not fits(option, 0, end))
 
 
 def _extend_to_middle(
@@ -258,8 +289,9 @@ def _extend_to_middle(
         low += 1
     while high >= low and front[high] == inf:
         high -= 1
-    time, memory, edge, shared = option.time, option.memory, option.edge_time[0], option.shared
+    time, memory, edge = option.time, option.memory, option.edge_time[0]
     room = option.limit - option.edge_memory[0]
+    sums_only = option.shared is None and option.most_time == inf
     # Firsts whose run fits, and their keys, which rise.
     queue: deque[tuple[float, int]] = deque()
     for end in range(low + 1, layers):
@@ -268,12 +300,12 @@ def _extend_to_middle(
             while queue and queue[-1][0] > key:
                 queue.pop()
             queue.append((key, end - 1))
-        least = memory[end] - room
-        if shared is None:
+        if sums_only:
+            least = memory[end] - room
             while queue and memory[queue[0][1]] < least:
                 queue.popleft()
         else:
-            while queue and memory[queue[0][1]] < least + shared.taken(queue[0][1], end):
+            while queue and not fits(option, queue[0][1], end):
                 queue.popleft()
         if queue:
             key, first = queue[0]
@@ -299,6 +331,4 @@ def _earliest_to_end(option: StageOption) -> int:
     """Where the longest run to the last layer begins that fits, without the first layer; the
     number of layers where none does."""
     layers = len(option.memory) - 1
-    return 1 + bisect_left(
-        range(1, layers), -option.limit, key=lambda first: -stage_memory(option, first, layers)
-    )
+    return 1 + bisect_left(range(1, layers), True, key=lambda first: fits(option, first, layers))

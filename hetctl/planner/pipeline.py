@@ -8,6 +8,7 @@ from itertools import accumulate
 from hetctl.plan import Strategy
 from hetctl.planner.balance import balanced
 from hetctl.planner.device import Device
+from hetctl.planner.engine import Run
 from hetctl.planner.limits import Limits, best_under_limits
 from hetctl.planner.memory import MemoryModel
 from hetctl.planner.partition import (
@@ -16,8 +17,9 @@ from hetctl.planner.partition import (
     StageOption,
     best_assignment,
     best_partition,
+    most_even,
 )
-from hetctl.planner.placement import Placement, Placer, Run
+from hetctl.planner.placement import Placement, Placer
 
 # Layers x devices x orders that are worth a second: with more, the first orders are tried. They
 # differ at the ends of the pipeline only, or where layers are unlike.
@@ -25,6 +27,9 @@ _MOST_STEPS = 400_000
 
 # Layers x devices that are worth looking at again, with other chunks of prompts.
 _MOST_STEPS_TWICE = 20_000
+
+# Layers x devices that are worth a dozen looks, for the split whose slowest stage is the fastest.
+_MOST_STEPS_EVEN = 400
 
 
 def fastest(
@@ -49,32 +54,45 @@ def _fastest(
     orders: Sequence[Sequence[Device]],
     at_least: tuple[int, int],
     cpus_required: bool,
-) -> Placement | None:
+) -> list[Placement]:
+    """The best for one batch in flight, and others that may be better for several."""
     memory = placer.memory(orders[0])
     if least_needed(orders[0], memory) > sum(d.memory_limit_bytes for d in orders[0]):
-        return None
-    best: tuple[Partition, Sequence[Device], list[StageOption]] | None = None
+        return []
+    solved: list[tuple[Partition, Sequence[Device], list[StageOption]]] = []
     affordable = max(2, _MOST_STEPS // (len(orders[0]) * len(placer.spec.layers)))
     for devices in orders[:affordable]:
         options = stage_options(placer, devices, memory, cpus_required)
         partition = best_partition(options, at_least)
-        if partition and (best is None or partition.time < best[0].time):
-            best = partition, devices, options
-    if best is None:
-        return None
-    partition, devices, options = best
+        if partition:
+            solved.append((partition, devices, options))
+    if not solved:
+        return []
+    partition, devices, options = min(solved, key=lambda one: one[0].time)
     placement = _placed(placer, devices, memory, balanced(partition, options))
+    found = [placement]
+    if _may_overlap(devices) and len(devices) * len(placer.spec.layers) <= _MOST_STEPS_EVEN:
+        for partition, devices, options in solved:
+            even = most_even(options, at_least, partition)
+            for one in filter(None, (partition, balanced(partition, options), even)):
+                found.append(_placed(placer, devices, memory, one))
     if placer.goal.met_by(placement.prediction):
-        return placement
+        return found
     limits = Limits(placer, memory)
     for order in orders[:affordable]:
         options = stage_options(placer, order, memory, cpus_required)
         known = placement.key(placer.goal)
-        found = best_under_limits(limits, order, options, at_least, known)
-        if found is not None:
-            even = balanced(Partition(0.0, found[1]), options)
-            placement = _placed(placer, order, memory, even)
-    return placement
+        kept = best_under_limits(limits, order, options, at_least, known)
+        if kept is not None:
+            placement = _placed(placer, order, memory, balanced(Partition(0.0, kept[1]), options))
+            found.append(placement)
+    return found
+
+
+def _may_overlap(devices: Sequence[Device]) -> bool:
+    """Whether stages could take about as long as one another: those of one kind."""
+    gpus = sum(device.kind == "cuda" for device in devices)
+    return gpus > 1 or len(devices) - gpus > 1
 
 
 def on_one(placer: Placer, device: Device) -> Placement | None:
@@ -106,22 +124,22 @@ def _assigned(
     split: Sequence[int],
     cpus_required: bool,
     unlimited: bool,
-) -> Placement | None:
+) -> list[Placement]:
     memory = placer.memory(devices)
     options = stage_options(placer, devices, memory, cpus_required)
     if unlimited:
         options = [replace(option, limit=sys.maxsize) for option in options]
     partition = best_assignment(options, split)
     if partition is None:
-        return None
+        return []
     placement = _placed(placer, devices, memory, partition)
     if placer.goal.met_by(placement.prediction):
-        return placement
+        return [placement]
     bounds, known = tuple(accumulate(split, initial=0)), placement.key(placer.goal)
     found = best_under_limits(Limits(placer, memory), devices, options, (0, 0), known, bounds)
     if found is None:
-        return placement
-    return _placed(placer, devices, memory, Partition(0.0, found[1]))
+        return [placement]
+    return [placement, _placed(placer, devices, memory, Partition(0.0, found[1]))]
 
 
 def stage_options(

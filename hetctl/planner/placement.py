@@ -3,12 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from math import isinf
 
-from hetctl.document import Source
-from hetctl.model.spec import LayerSpec, ModelSpec
+from hetctl.model.spec import ModelSpec
 from hetctl.plan import Offload, Prediction, Strategy
-from hetctl.planner.chunks import STALL_S, fewest_chunks, longest_step_s
+from hetctl.planner.chunks import STALL_S
 from hetctl.planner.cost import (
     AllReduce,
     CostModel,
@@ -18,13 +16,14 @@ from hetctl.planner.cost import (
     step_cost,
 )
 from hetctl.planner.device import Device
+from hetctl.planner.engine import Engine, Run, Scheduling
 from hetctl.planner.memory import MemoryModel
 from hetctl.planner.objective import Goal
 from hetctl.planner.provenance import RateUse, rates_used, weakest_source
 from hetctl.planner.serving import Serving, serving_for
-from hetctl.planner.stage_time import StageTime, resident_time
+from hetctl.planner.stage_time import StageTime
 from hetctl.planner.steps import Step, Steps
-from hetctl.planner.streaming import streamed_bytes, streamed_time
+from hetctl.planner.streaming import streamed_bytes
 from hetctl.workload import Workload
 
 
@@ -37,7 +36,6 @@ class PlacedStage:
     end: int
     decode: StageTime
     mixed_s: float
-    background_s: float
     host_bytes: int = 0
     """Weights in pinned host memory."""
     buffer_bytes: int = 0
@@ -62,6 +60,8 @@ class Placement:
     prediction: Prediction
     objective_s: float
     """What plans are compared by: time per output token, the prompt's share included."""
+    decode_s: float
+    """From one token of a request to the next where no prompt comes between."""
     offload: Offload | None = None
     tensor_parallel: int = 1
     rates_used: tuple[RateUse, ...] = ()
@@ -79,22 +79,6 @@ class Placement:
         found = self.prediction
         return goal.key(self.objective_s, found.ttft_s, found.tpot_s)
 
-    @property
-    def decode_s(self) -> float:
-        """One decode step, the engine's part included."""
-        times = [stage.decode.total_s for stage in self.stages]
-        together = max(times) if self.tensor_parallel > 1 else sum(times)
-        return together + self.steps.decode.engine_s
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Layers ``[first, end)`` for a device to run."""
-
-    device: Device
-    first: int
-    end: int
-
 
 @dataclass
 class Placer:
@@ -105,6 +89,7 @@ class Placer:
             placement has as many as there will be.
         stall_s: How long the scheduler of an engine with CPU ranks lets a chunk of a prompt keep
             running requests waiting.
+        overlap: Stages work at the same time where several batches are in flight; without, one is.
     """
 
     spec: ModelSpec
@@ -113,6 +98,7 @@ class Placer:
     goal: Goal = field(default_factory=Goal)
     chunks: int = 1
     stall_s: float = STALL_S
+    overlap: bool = True
     _costs: dict[tuple[object, ...], CostModel] = field(default_factory=dict)
     _step_costs: dict[tuple[object, ...], StepCost] = field(default_factory=dict)
 
@@ -155,25 +141,36 @@ class Placer:
 
     def best(
         self,
-        search: Callable[["Placer", Placement | None], Placement | None],
+        search: Callable[["Placer", Placement | None], Sequence[Placement]],
         again: bool = True,
     ) -> Placement | None:
-        """The best placement that ``search`` finds, with prompts in as many chunks as they will
-        come in on it: their number is known only then, and another may be best with so many.
+        """The best of the placements that ``search`` finds, with all that is known only of them.
+
+        The search takes one batch to be in flight, and prompts to come in given chunks: as many as
+        a batch allows, then as many as they will come in on what was found.
 
         Args:
-            search: Is given what is the best so far.
+            search: Is given a placer, and what is the best so far.
             again: Whether there is time to look for another.
         """
-        best = search(self, None)
-        if best is None or not again or self._chunks_of(best) == best.steps.chunks:
-            return best
-        other = search(replace(self, chunks=best.steps.chunks), best)
-        return min(filter(None, (best, other)), key=lambda one: one.key(self.goal))
+        serial = replace(self, overlap=False)
+        found = list(search(serial, None))
+        best = min(found, key=lambda one: one.key(self.goal), default=None)
+        if best is not None and again and self._chunks_of(best) != best.steps.chunks:
+            found += search(replace(serial, chunks=best.steps.chunks), best)
+        if self.overlap:
+            unlike = {(one.devices, one.split): one for one in found}
+            found = list(map(self._priced, unlike.values()))
+        return min(found, key=lambda one: one.key(self.goal), default=None)
 
     def _chunks_of(self, found: Placement) -> int:
         """In which prompts were taken to come when it was looked for."""
         return self.steps(found.memory.serving).chunks
+
+    def _priced(self, found: Placement) -> Placement:
+        """A placement of another placer."""
+        runs = [Run(stage.device, stage.first, stage.end) for stage in found.stages]
+        return self.place(found.strategy, runs, found.memory, found.offload)
 
     def place(
         self,
@@ -227,119 +224,55 @@ class Placer:
         offload: Offload | None = None,
         shares: int = 1,
     ) -> Placement:
-        engine = _Engine(runs, memory.spec.layers, cost, offload, shares)
-        batch = memory.serving.max_num_batched_tokens
-        steps = self._as_scheduled(engine, self.workload, batch)
+        engine = Engine(runs, memory.spec.layers, cost, offload, shares)
+        scheduling = Scheduling(
+            memory.serving.max_num_batched_tokens, self.stall_s, overlap=self.overlap
+        )
         goal_load = self.goal.load(self.workload)
-        same = goal_load == self.workload
-        goal_steps = steps if same else self._as_scheduled(engine, goal_load, batch)
-        used = rates_used([run.device for run in runs], offload, shares)
+        steps, times = engine.schedule(self.workload, scheduling)
+        goal_times = times
+        if goal_load != self.workload:
+            _, goal_times = engine.schedule(goal_load, scheduling)
+        devices = [run.device for run in runs]
+        used = rates_used(devices, offload, shares, together=steps.batches > 1)
         return Placement(
             strategy=strategy,
-            stages=engine.stages(steps),
+            stages=_stages(engine, steps),
             memory=memory,
             steps=steps,
-            prediction=engine.predicted(steps, weakest_source(used)),
-            objective_s=engine.per_token_s(goal_steps),
+            prediction=Prediction(
+                ttft_s=times.ttft_s,
+                tpot_s=times.tpot_s,
+                output_tokens_per_s=self.workload.concurrency / times.per_token_s,
+                rates=weakest_source(used),
+            ),
+            objective_s=goal_times.per_token_s,
+            decode_s=times.decode_s,
             offload=offload,
             tensor_parallel=shares,
             rates_used=used,
         )
 
-    def _as_scheduled(self, engine: "_Engine", load: Workload, batch_tokens: int) -> Steps:
-        """The steps of a load on given runs: prompts in as many chunks as they will come in."""
-        steps = Steps.of(load, batch_tokens)
-        if not (engine.has_cpu_rank and steps.mixed.decoding) or isinf(self.stall_s):
-            return steps
-        first, decodes_s = engine.step_s(steps.mixed), engine.step_s(steps.background)
 
-        def fits(chunks: int) -> bool:
-            divided = Steps.of(load, batch_tokens, chunks)
-            most_s = longest_step_s(self.stall_s, engine.step_s(divided.background))
-            return engine.step_s(divided.mixed) <= most_s
-
-        # A step's time is about linear in the chunk's tokens.
-        most_s = longest_step_s(self.stall_s, decodes_s)
-        guess = steps.chunks * (first - decodes_s) / (most_s - decodes_s)
-        return Steps.of(
-            load, batch_tokens, fewest_chunks(steps.chunks, load.input_len, fits, guess)
-        )
+def _stages(engine: Engine, steps: Steps) -> tuple[PlacedStage, ...]:
+    """The ranks with their times."""
+    kinds = map(engine.times, (steps.decode, steps.mixed))
+    return tuple(
+        _stage(engine, run, decode, mixed)
+        for run, decode, mixed in zip(engine.runs, *kinds, strict=True)
+    )
 
 
-@dataclass
-class _Engine:
-    """The ranks of one placement, and how long they take together.
-
-    Attributes:
-        layers: Of the whole model, or of one rank's share of it.
-        cost: Of all layers on a device, in one step.
-    """
-
-    runs: Sequence[Run]
-    layers: tuple[LayerSpec, ...]
-    cost: Callable[[Device, Step], StepCost]
-    offload: Offload | None
-    shares: int
-    _times: dict[Step, list[StageTime]] = field(default_factory=dict)
-
-    @property
-    def has_cpu_rank(self) -> bool:
-        return any(run.device.kind == "cpu" for run in self.runs)
-
-    def times(self, step: Step) -> list[StageTime]:
-        """Of each rank in one step."""
-        if step not in self._times:
-            self._times[step] = [self._time(run, step) for run in self.runs]
-        return self._times[step]
-
-    def _time(self, run: Run, step: Step) -> StageTime:
-        cost = self.cost(run.device, step)
-        if self.offload is None or run.device.kind != "cuda":
-            return resident_time(cost, run.first, run.end)
-        rates = run.device.rates
-        return streamed_time(cost, self.layers, rates, run.first, run.end, self.offload)
-
-    def step_s(self, step: Step) -> float:
-        """Stages take turns; the shares of a tensor-parallel group wait for the slowest."""
-        times = [time.total_s for time in self.times(step)]
-        return (max(times) if self.shares > 1 else sum(times)) + step.engine_s
-
-    def per_token_s(self, steps: Steps) -> float:
-        """Time of one request by its tokens."""
-        kinds = map(self.step_s, (steps.decode, steps.mixed, steps.background))
-        return steps.per_token_s(*kinds)
-
-    def predicted(self, steps: Steps, rates: Source) -> Prediction:
-        """Speed of a closed loop; :mod:`hetctl.planner.steps` says how the times combine."""
-        decode, mixed, background = map(self.step_s, (steps.decode, steps.mixed, steps.background))
-        per_token_s = steps.per_token_s(decode, mixed, background)
-        return Prediction(
-            ttft_s=steps.ttft_s(mixed),
-            tpot_s=steps.tpot_s(decode, mixed, background),
-            output_tokens_per_s=steps.concurrency / per_token_s,
-            rates=rates,
-        )
-
-    def stages(self, steps: Steps) -> tuple[PlacedStage, ...]:
-        """The ranks with their times."""
-        kinds = map(self.times, (steps.decode, steps.mixed, steps.background))
-        return tuple(
-            self._stage(run, *times) for run, *times in zip(self.runs, *kinds, strict=True)
-        )
-
-    def _stage(
-        self, run: Run, decode: StageTime, mixed: StageTime, background: StageTime
-    ) -> PlacedStage:
-        host, buffer = 0, 0
-        if self.offload is not None and run.device.kind == "cuda":
-            host, buffer = streamed_bytes(self.layers[run.first : run.end], self.offload)
-        return PlacedStage(
-            device=run.device,
-            first=run.first,
-            end=run.end,
-            decode=decode,
-            mixed_s=mixed.total_s,
-            background_s=background.total_s,
-            host_bytes=host,
-            buffer_bytes=buffer,
-        )
+def _stage(engine: Engine, run: Run, decode: StageTime, mixed: StageTime) -> PlacedStage:
+    host, buffer = 0, 0
+    if engine.offload is not None and run.device.kind == "cuda":
+        host, buffer = streamed_bytes(engine.layers[run.first : run.end], engine.offload)
+    return PlacedStage(
+        device=run.device,
+        first=run.first,
+        end=run.end,
+        decode=decode,
+        mixed_s=mixed.total_s,
+        host_bytes=host,
+        buffer_bytes=buffer,
+    )

@@ -21,9 +21,16 @@ class RateUse:
 
 
 def rates_used(
-    devices: Sequence[Device], offload: Offload | None, tensor_parallel: int
+    devices: Sequence[Device],
+    offload: Offload | None,
+    tensor_parallel: int,
+    together: bool = False,
 ) -> tuple[RateUse, ...]:
-    """The rates behind a placement on ``devices``, in pipeline order."""
+    """The rates behind a placement on ``devices``, in pipeline order.
+
+    Args:
+        together: They work at the same time.
+    """
     found = [use for device in devices for use in _of_rank(device, offload)]
     if tensor_parallel > 1:
         found.append(RateUse("all-reduces", "the group", all_reduce_source(devices)))
@@ -34,6 +41,8 @@ def rates_used(
                 if d.kind == "cuda"
             ]
     elif len(devices) > 1:
+        if together and offload is not None:
+            found += map(_beside_one_another, devices)
         found += [RateUse("hand-overs", d.label, d.rates.sources.hop) for d in devices]
     return tuple(found)
 
@@ -47,6 +56,13 @@ def _of_rank(device: Device, offload: Offload | None) -> Iterator[RateUse]:
     if offload is not None and device.kind == "cuda":
         streamed = sources.uva_read if offload.backend == "uva" else sources.host_copy
         yield RateUse("streamed weights", device.label, streamed)
+
+
+def _beside_one_another(device: Device) -> RateUse:
+    rates = device.rates
+    measured = rates.while_copying or rates.while_cpu_reads is not None
+    source: Source = "measured" if measured else "estimate"
+    return RateUse("memory that copies and CPU ranks share", device.label, source)
 
 
 def weakest_source(used: Sequence[RateUse]) -> Source:

@@ -7,7 +7,7 @@ that the machine document does not hold, and come from the measurements that the
 
 from bisect import bisect_left
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from math import exp, log
 from operator import mul
 
@@ -165,7 +165,21 @@ class KernelRates:
     """Of a CPU rank and one other rank, where it was measured."""
     eager_overhead_s: float = 0.0
     """What a layer costs more where no CUDA graph launches it."""
+    while_cpu_reads: "KernelRates | None" = None
+    """Of a GPU, where it was measured: the same while CPU ranks read host memory."""
+    while_copying: float = 0.0
+    """Of a CPU, where it was measured: the share of its memory rate that is left while a GPU's
+    copies go on; else 0."""
     sources: RateSources = field(default=RateSources(), compare=False)
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Costs are looked up by rates often, and there are many numbers in them.
+        compared = tuple(getattr(self, one.name) for one in fields(self) if one.compare)
+        object.__setattr__(self, "_hash", hash(compared))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def without_graphs(self) -> "KernelRates":
         """The rates of an engine without CUDA graphs."""
@@ -185,7 +199,7 @@ def gpu_rates(
     flops, flops_source = _gpu_matmul(gpu, matmul, dtype)
     overhead_s = overhead.value if overhead else _GPU_LAYER_OVERHEAD_S
     eager_s = eager.value - overhead_s if eager else _GPU_EAGER_OVERHEAD_S
-    return KernelRates(
+    rates = KernelRates(
         weight_read=_curve(weights, read.value, _GPU_WEIGHT_READ),
         matmul_flops=flops,
         attention_read=_attention(gpu, read.value * _GPU_ATTENTION_READ),
@@ -208,6 +222,27 @@ def gpu_rates(
             peer=_source(gpu.device_to_device_bytes_per_s),
             eager_overhead=weakest([_source(overhead), _source(eager)]),
         ),
+    )
+    return replace(rates, while_cpu_reads=_while_cpu_reads(gpu, rates))
+
+
+def _while_cpu_reads(gpu: Gpu, rates: KernelRates) -> KernelRates | None:
+    """With the copies that were measured beside a CPU rank that reads; None where none were."""
+    to_gpu = gpu.host_to_device_while_cpu_reads_s_by_bytes
+    from_gpu = gpu.device_to_host_while_cpu_reads_s_by_bytes
+    if to_gpu is None or from_gpu is None:
+        return None
+    link = min(rates.host_copy_bytes_per_s, to_gpu.sizes_bytes[-1] / to_gpu.values[-1])
+    smallest = (to_gpu.values[0] + from_gpu.values[0]) / 2
+    return replace(
+        rates,
+        hop_latency_s=max(rates.hop_latency_s, smallest),
+        hop_in_bytes_per_s=link,
+        hop_out_bytes_per_s=min(
+            rates.hop_out_bytes_per_s, from_gpu.sizes_bytes[-1] / from_gpu.values[-1]
+        ),
+        host_copy_bytes_per_s=link,
+        uva_read=rates.uva_read and rates.uva_read.scaled(link / rates.host_copy_bytes_per_s),
     )
 
 
@@ -234,7 +269,7 @@ def node_rates(
     latency, bandwidth = node.hop_latency_s, node.hop_bytes_per_s
     own = _node_weight_read(node, dtype)
     flops, flops_source = _node_matmul(node, matmul, dtype)
-    all_reduce = node.all_reduce_s_by_bytes
+    all_reduce, copying = node.all_reduce_s_by_bytes, node.memory_read_while_copying_bytes_per_s
     hop_rate = bandwidth.value if bandwidth else _CPU_HOP_BYTES_PER_S
     curve = own or node.weight_read_bytes_per_s_by_rows
     return KernelRates(
@@ -246,6 +281,7 @@ def node_rates(
         hop_in_bytes_per_s=hop_rate,
         hop_out_bytes_per_s=hop_rate,
         all_reduce=None if all_reduce is None else TimeByBytes.of(all_reduce),
+        while_copying=min(1.0, copying.value / read.value) if copying else 0.0,
         sources=RateSources(
             weight_read=_source(own),
             matmul=flops_source,

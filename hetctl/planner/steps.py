@@ -18,6 +18,9 @@ The others' (C - 1) x chunks mixed steps need steps to ride along with. Where a 
 for fewer (long prompts, short answers), only O - 1 of them ride along, and a prompt waits for the
 rest before its own turn comes: they add whole mixed steps to TTFT. One prompt then follows the
 other, and (O - 1) / chunks of the others decode at a time.
+
+That is one batch at a time, whose time is the sum of the stages';
+:mod:`hetctl.planner.load_time` has what stages gain by working at the same time.
 """
 
 from dataclasses import dataclass
@@ -64,21 +67,30 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The three kinds of steps of a load, and how they add up.
+    """The kinds of steps of a load, and how they add up where there is one batch at a time.
 
     Attributes:
-        chunks: Mixed steps that one prompt takes.
+        decode: Of a batch of requests that decode; with several batches in flight, of one of them.
+        mixed: The same with a chunk of a prompt, whole.
+        part: The same with one batch's part of it.
+        background: Without it.
+        chunks: That one prompt comes in.
+        batches: In flight, that the requests which decode are divided into.
     """
 
     decode: Step
     mixed: Step
+    part: Step
     background: Step
     chunks: int
     concurrency: int
     output_len: int
+    batches: int = 1
 
     @classmethod
-    def of(cls, workload: Workload, max_num_batched_tokens: int, chunks: int = 1) -> "Steps":
+    def of(
+        cls, workload: Workload, max_num_batched_tokens: int, chunks: int = 1, batches: int = 1
+    ) -> "Steps":
         """Steps under ``workload`` where a batch holds so many tokens.
 
         Args:
@@ -86,25 +98,42 @@ class Steps:
         """
         context = workload.input_len + workload.output_len / 2
         # Decoding sequences are scheduled first; a prompt gets what they leave.
-        room = max(1, max_num_batched_tokens - _decoding(workload, 1))
+        first = ceil(_decoding(workload, 1) / batches)
+        room = batches * max(1, max_num_batched_tokens - first)
         chunks = max(ceil(workload.input_len / room), min(chunks, workload.input_len))
         others = _decoding(workload, chunks)
-        return cls(
-            decode=Step(others + 1, context),
+        background = Step(ceil(others / batches), context)
+        tokens = ceil(workload.input_len / chunks)
+
+        def with_prompt(tokens: int) -> Step:
             # Each prompt token sees half of the prompt on average (causal mask).
-            mixed=Step(
-                others, context, ceil(workload.input_len / chunks), (workload.input_len + 1) / 2
-            ),
-            background=Step(others, context),
+            return Step(background.decoding, context, tokens, (workload.input_len + 1) / 2)
+
+        return cls(
+            decode=Step(ceil((others + 1) / batches), context),
+            mixed=with_prompt(tokens),
+            part=with_prompt(ceil(tokens / batches)),
+            background=background,
             chunks=chunks,
             concurrency=workload.concurrency,
             output_len=workload.output_len,
+            batches=batches,
         )
 
     @property
-    def _riding(self) -> int:
+    def later(self) -> int:
+        """Tokens of a request after its first."""
+        return self.output_len - 1
+
+    @property
+    def riding(self) -> int:
         """Mixed steps of other prompts that a request decodes in."""
-        return min((self.concurrency - 1) * self.chunks, self.output_len - 1)
+        return min((self.concurrency - 1) * self.chunks, self.later)
+
+    @property
+    def waiting(self) -> int:
+        """Mixed steps of other prompts that a prompt waits for."""
+        return (self.concurrency - 1) * self.chunks - self.riding
 
     def prefill_s(self, mixed_s: float) -> float:
         """In the steps that hold one prompt, from the time of one mixed step."""
@@ -112,17 +141,17 @@ class Steps:
 
     def ttft_s(self, mixed_s: float) -> float:
         """To the first token, from the time of one mixed step."""
-        return (self.concurrency * self.chunks - self._riding) * mixed_s
+        return (self.chunks + self.waiting) * mixed_s
 
     def tpot_s(self, decode_s: float, mixed_s: float, background_s: float) -> float:
         """Between tokens, from the times of one step of each kind."""
-        if self.output_len == 1:
+        if not self.later:
             return decode_s
-        return decode_s + self._riding / (self.output_len - 1) * (mixed_s - background_s)
+        return decode_s + self.riding / self.later * (mixed_s - background_s)
 
     def per_token_s(self, decode_s: float, mixed_s: float, background_s: float) -> float:
         """Time of one request by its tokens: ``concurrency`` over this is the throughput."""
-        later = (self.output_len - 1) * self.tpot_s(decode_s, mixed_s, background_s)
+        later = self.later * self.tpot_s(decode_s, mixed_s, background_s)
         return (self.ttft_s(mixed_s) + later) / self.output_len
 
 

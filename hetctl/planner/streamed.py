@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from hetctl.planner.device import Device
+from hetctl.planner.engine import Run
 from hetctl.planner.memory import MemoryModel
-from hetctl.planner.placement import Placement, Placer, Run
+from hetctl.planner.placement import Placement, Placer
 from hetctl.planner.streaming import MARGIN_BYTES, prefetch_bytes, prefetch_groups, uva_budget
 
 

@@ -16,12 +16,13 @@ from typing import Literal
 from hetctl.plan import Offload, Strategy
 from hetctl.planner.cost import StepCost
 from hetctl.planner.device import Device
+from hetctl.planner.engine import Run
 from hetctl.planner.frontier import Criteria, Key, added, mirrored_weights, ways_to_begin
 from hetctl.planner.limits import Limits
 from hetctl.planner.memory import MemoryModel
 from hetctl.planner.partition import Stage, beginnings, mirrored
 from hetctl.planner.pipeline import stage_options
-from hetctl.planner.placement import Placement, Placer, Run
+from hetctl.planner.placement import Placement, Placer
 from hetctl.planner.streamed import even_runs, overflow, weights_of
 from hetctl.planner.streaming import prefetch_groups, streamed_bytes, uva_budget, waiting_s
 
@@ -56,7 +57,7 @@ def streamed_pipeline(
         cpus_required: Use every CPU rank.
     """
 
-    def search(placer: Placer, known: Placement | None) -> Placement | None:
+    def search(placer: Placer, known: Placement | None) -> list[Placement]:
         return _searched(placer, orders, host_bytes, backend, cpus_required, known)
 
     return placer.best(search, len(orders[0]) * len(placer.spec.layers) <= _MOST_STEPS_TWICE)
@@ -69,7 +70,7 @@ def _searched(
     backend: Backend,
     cpus_required: bool,
     known: Placement | None,
-) -> Placement | None:
+) -> list[Placement]:
     memory = placer.memory(orders[0])
     best: _Found | None = None
     for order in filter(can_search, orders):
@@ -78,16 +79,18 @@ def _searched(
             best = search.timed(known)
         best = search.better_than(best)
     if best is None:
-        return None
+        return []
     placement = placer.place(STRATEGY_OF[backend], best.runs, memory, best.offload)
+    found = [placement]
     if placer.goal.met_by(placement.prediction) or len(placer.spec.layers) > _MOST_LAYERS:
-        return placement
+        return found
     for order in filter(can_search, orders):
         search = _Search(placer, order, memory, host_bytes, backend, cpus_required)
         best = search.better_under_limits(Limits(placer, memory), placement.key(placer.goal))
         if best is not None:
             placement = placer.place(STRATEGY_OF[backend], best.runs, memory, best.offload)
-    return placement
+            found.append(placement)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ from typing import Literal
 
 from hetctl.plan import Offload, Strategy
 from hetctl.planner.device import Device
+from hetctl.planner.engine import Run
 from hetctl.planner.host_memory import streaming_at_once
 from hetctl.planner.memory import MemoryModel
-from hetctl.planner.placement import Placement, Placer, Run
+from hetctl.planner.placement import Placement, Placer
 from hetctl.planner.streamed import overflow
 from hetctl.planner.streaming import prefetch_groups, streamed_bytes, uva_budget
 from hetctl.planner.tensor_parallel import all_reduce_of, share_of

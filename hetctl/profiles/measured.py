@@ -27,15 +27,6 @@ from hetctl.profiles.tool_versions import tool_versions
 # Drivers, kernels and neighbours change; a quarter of a year is a guess at how slowly.
 _STALE_DAYS = 90
 
-NOT_PLANNED_WITH = frozenset(
-    {
-        "memory_read_while_copying_bytes_per_s",
-        "host_to_device_while_cpu_reads_s_by_bytes",
-        "device_to_host_while_cpu_reads_s_by_bytes",
-    }
-)
-"""Measured figures that no plan rests on."""
-
 # A hop cannot be faster than a few copies in the last cache.
 _LEAST_S_PER_BYTE = 1 / 500e9
 

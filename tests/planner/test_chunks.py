@@ -11,8 +11,9 @@ from hetctl.plan import Strategy
 from hetctl.planner import PlanRequest
 from hetctl.planner.chunks import STALL_S, fewest_chunks, longest_step_s
 from hetctl.planner.decision import decide
+from hetctl.planner.engine import Run
 from hetctl.planner.pipeline import fastest
-from hetctl.planner.placement import Placement, Run
+from hetctl.planner.placement import Placement
 from hetctl.planner.steps import Steps
 from hetctl.units import GIB
 from hetctl.workload import Workload

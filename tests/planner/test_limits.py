@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from hetctl.plan import Plan
 from hetctl.planner import Goal, PlanRequest, make_plan
+from hetctl.planner.engine import Run
 from hetctl.planner.frontier import Criteria, Key, WeighedOption, added, best_way, ways_to_begin
 from hetctl.planner.memory import MemoryModel
 from hetctl.planner.objective import OBJECTIVES
 from hetctl.planner.partition import Stage
 from hetctl.planner.pipeline import assigned, fastest
-from hetctl.planner.placement import Placement, Placer, Run
+from hetctl.planner.placement import Placement, Placer
 from hetctl.planner.request import parse_strategy
 from hetctl.planner.streamed_pipeline import Backend, streamed_pipeline
 from hetctl.units import GIB

@@ -1,6 +1,7 @@
 """The dynamic program equals brute force over every subset of devices and every cut."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import accumulate, combinations, pairwise
 from math import inf
 
@@ -14,6 +15,7 @@ from hetctl.planner.partition import (
     StageOption,
     best_assignment,
     best_partition,
+    most_even,
     stage_memory,
     stage_time,
 )
@@ -105,6 +107,54 @@ def test_partition_is_the_best_of_all(
         assert found.time == pytest.approx(total_time(found.stages, options))
         assert feasible(found.stages, options)
         assert found.stages in list(splits(options))
+
+
+@SETTINGS
+@given(problems(), st.integers(0, 40))
+def test_no_stage_takes_longer_than_it_may(
+    problem: tuple[list[StageOption], tuple[int, int]], most: int
+) -> None:
+    options, at_least = problem
+    held = [replace(option, most_time=float(most)) for option in options]
+    best = min(
+        (
+            total_time(stages, options)
+            for stages in splits(options)
+            if feasible(stages, options)
+            and longest(stages, options) <= most
+            and all(uses(stages, options, g) >= at_least[g] for g in (0, 1))
+        ),
+        default=inf,
+    )
+    found = best_partition(held, at_least)
+    assert (found is None) == (best == inf)
+    if found is not None:
+        assert found.time == pytest.approx(best)
+        assert longest(found.stages, options) <= most
+
+
+@SETTINGS
+@given(problems())
+def test_the_slowest_stage_of_the_most_even_split_is_the_fastest_there_is(
+    problem: tuple[list[StageOption], tuple[int, int]],
+) -> None:
+    options, at_least = problem
+    start = best_partition(options, at_least)
+    if start is None:
+        return
+    least = min(
+        longest(stages, options)
+        for stages in splits(options)
+        if feasible(stages, options)
+        and all(uses(stages, options, g) >= at_least[g] for g in (0, 1))
+    )
+    even = most_even(options, at_least, start) or start
+    assert longest(even.stages, options) == pytest.approx(least, rel=1e-3)
+    assert feasible(even.stages, options)
+
+
+def longest(stages: Sequence[Stage], options: Sequence[StageOption]) -> float:
+    return max(stage_time(options[s.option], s.first, s.end) for s in stages)
 
 
 @SETTINGS

@@ -93,6 +93,36 @@ def test_eighty_layers_over_twelve_unlike_devices_are_solved_at_once() -> None:
     assert time.perf_counter() - start < 0.5
 
 
+def test_sockets_that_compute_at_the_same_time_get_stages_that_take_as_long() -> None:
+    """One batch at a time would go to the faster one, as far as it has memory."""
+    nodes = [node(0, gib=40), node(1, gib=40, matmul_bf16_flops=figure(2e12))]
+    load = Workload(concurrency=32, input_len=512, output_len=32, max_model_len=544)
+    request = PlanRequest(strategy="cpu", cpu_ranks=2)
+    plan = make_plan(machine(gpus=0, nodes=nodes), model(), load, request)
+    fast, slow = sorted(plan.ranks, key=lambda rank: -rank.num_layers)
+    assert (fast.numa_node, slow.numa_node) == (0, 1)
+    assert 20 <= fast.num_layers <= 23
+    assert fast.prefill_s == pytest.approx(slow.prefill_s, rel=0.15)
+    assert any("divided into 2 batches" in sentence for sentence in plan.explanation)
+    alone = make_plan(machine(gpus=0, nodes=nodes[:1]), model(), load)
+    ahead = plan.prediction.output_tokens_per_s / alone.prediction.output_tokens_per_s
+    assert 1.3 < ahead < 1.5
+
+
+def test_gpus_in_a_pipeline_gain_by_prompts_and_not_by_decoding() -> None:
+    """vLLM keeps requests that decode in one batch."""
+    where = machine(gpus=[gpu(0, gib=48), gpu(1, gib=48)], nodes=0)
+
+    def gain(prompt: int, answer: int) -> float:
+        load = Workload(concurrency=16, input_len=prompt, output_len=answer, max_model_len=4096)
+        ranking = make_plan(where, model(), load).ranking
+        rate = {e.name: e.prediction.output_tokens_per_s for e in ranking if e.prediction}
+        return rate["GPUs in a pipeline"] / rate["one GPU"]
+
+    assert 1.5 < gain(3000, 8) < 2
+    assert 0.9 < gain(16, 1000) < 1.05
+
+
 def test_a_given_split_is_kept_and_compared() -> None:
     plan = plan_of(machine(), split=(8, 24))
     assert plan.split == (8, 24)
@@ -381,8 +411,8 @@ def test_no_split_of_any_devices_beats_the_pipelines(problem: tuple[Machine, Mod
     inventory = take_inventory(where, spec, PlanRequest())
     layers = len(spec.layers)
     best = None
-    # The search itself: prompts in chunks that do not depend on the split.
-    placer = Placer(spec, load, 512, stall_s=inf)
+    # The search itself: one batch in flight, and chunks that do not depend on the split.
+    placer = Placer(spec, load, 512, stall_s=inf, overlap=False)
     for order in inventory.orders:
         for used in range(1, len(order) + 1):
             for devices in combinations(order, used):

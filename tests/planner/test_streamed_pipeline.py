@@ -16,9 +16,10 @@ from hetctl.plan import Offload, PrefetchOffload, UvaOffload
 from hetctl.planner import PlanRequest, make_plan
 from hetctl.planner.cost import step_cost
 from hetctl.planner.device import Device
+from hetctl.planner.engine import Run
 from hetctl.planner.inventory import Inventory, take_inventory
 from hetctl.planner.memory import MemoryModel
-from hetctl.planner.placement import Placement, Placer, Run
+from hetctl.planner.placement import Placement, Placer
 from hetctl.planner.steps import Step
 from hetctl.planner.streamed import even_runs
 from hetctl.planner.streamed_pipeline import STRATEGY_OF, Backend, streamed_pipeline
@@ -49,8 +50,9 @@ class Problem:
 
     @property
     def placer(self) -> Placer:
-        """With prompts in chunks that do not depend on the split."""
-        return Placer(self.spec, self.load, self.load.max_model_len or 0, stall_s=inf)
+        """With one batch in flight, and chunks that do not depend on the split."""
+        length = self.load.max_model_len or 0
+        return Placer(self.spec, self.load, length, stall_s=inf, overlap=False)
 
 
 @st.composite

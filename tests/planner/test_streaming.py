@@ -12,8 +12,9 @@ from hetctl.plan import PrefetchOffload, UvaOffload
 from hetctl.planner import PlanRequest, make_plan
 from hetctl.planner.cost import step_cost
 from hetctl.planner.device import Device, gpu_device
+from hetctl.planner.engine import Run
 from hetctl.planner.inventory import take_inventory
-from hetctl.planner.placement import Placement, Placer, Run
+from hetctl.planner.placement import Placement, Placer
 from hetctl.planner.stage_time import resident_time
 from hetctl.planner.steps import Step
 from hetctl.planner.streamed import with_prefetch, with_uva

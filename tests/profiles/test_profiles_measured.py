@@ -2,11 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hetctl.errors import UsageError
-from hetctl.machine import Gpu, Machine, NumaNode
+from hetctl.machine import Machine
 from hetctl.machine_profile import (
     GpuProfile,
     MachineProfile,
@@ -16,8 +17,9 @@ from hetctl.machine_profile import (
     NodeProfile,
     NotMeasured,
 )
+from hetctl.plan import Prediction
 from hetctl.planner import PlanRequest, make_plan
-from hetctl.profiles.measured import NOT_PLANNED_WITH, applied, with_measurements
+from hetctl.profiles.measured import applied, with_measurements
 from hetctl.profiles.measured_file import profile_path
 from hetctl.workload import Workload
 from tests.planner.machines import figure, gpu, machine, model, node
@@ -202,15 +204,72 @@ def test_a_hop_between_cpus_is_half_on_each_side() -> None:
     assert node_now.hop_bytes_per_s.value == pytest.approx(50e9)
 
 
-def test_figures_that_no_plan_rests_on_are_in_no_machine() -> None:
-    known = {*Gpu.model_fields, *NumaNode.model_fields}
-    fields = {*GpuProfile.model_fields, *NodeProfile.model_fields}
-    assert fields >= NOT_PLANNED_WITH
-    assert not known & NOT_PLANNED_WITH
-    # What becomes of the rest under another name.
-    derived = {"hop_s_by_bytes", "host_to_device_s_by_bytes", "device_to_host_s_by_bytes"}
-    others = {"numa_node", "threads", "index", "hop_peer"}
-    assert fields - known - NOT_PLANNED_WITH == derived | others - known
+# A profile has for each part what it is of, and figures.
+NAMES = {"numa_node", "threads", "hop_peer", "index"}
+GPU_FIGURES = sorted(set(GpuProfile.model_fields) - NAMES)
+NODE_FIGURES = sorted(set(NodeProfile.model_fields) - NAMES)
+
+
+def some(field: str, factor: float) -> Any:
+    """A figure of a field that can be, times ``factor``."""
+    if field.endswith("_by_bytes"):
+        smallest, largest = 30e-6 * factor, 9e-3 * factor
+        return by_bytes((8192, smallest), (2**28, largest))
+    if field.endswith("_s") and not field.endswith("bytes_per_s"):
+        return measured(2e-4 * factor, 0)
+    if field.endswith("_by_node"):
+        return {1: measured(2e10 * factor, 0)}
+    value = measured((1e12 if "flops" in field else 3e10) * factor, 0)
+    return MeasuredByRows(rows=(1,), values=(value,)) if "_by_" in field else value
+
+
+def with_figure(part: str, field: str, factor: float) -> MachineProfile:
+    """Nothing but one figure, and what it needs to mean something."""
+    figures: dict[str, Any] = {field: some(field, factor)}
+    for other in (field.replace("host_to_device", "device_to_host"),
+                  field.replace("device_to_host", "host_to_device")):  # fmt: skip
+        if field.endswith("s_by_bytes") and other not in figures:
+            figures[other] = some(other, 1.0)
+    if part == "gpu":
+        cards = tuple(GpuProfile(index=i, **figures) for i in range(2))
+        return profile(numa_nodes=(), gpus=cards)
+    peer = {"hop_peer": "gpu"} if field == "hop_s_by_bytes" else {}
+    return profile(numa_nodes=(NodeProfile(numa_node=0, threads=16, **peer, **figures),), gpus=())
+
+
+def predicted(found: MachineProfile) -> list[Prediction]:
+    """What the strategies are said to give, on GPUs that are not much faster than the CPU."""
+    slow = {"memory_read_bytes_per_s": figure(3e11), "matmul_bf16_flops": figure(1e13)}
+    cards = [gpu(i, gib=7, **slow) for i in range(2)]
+    where, cramped = (
+        applied(found, machine(gpus=cards, nodes=[node(0, gib=gib), node(1)]), NOW)
+        for gib in (12, 6)
+    )
+    plans = [
+        make_plan(where, model(8, dtype=dtype), load, PlanRequest(devices=devices))
+        for dtype in ("bfloat16", "float16", "float32")
+        for load in (
+            Workload(concurrency=1, max_model_len=2048),
+            Workload(concurrency=32, input_len=128, max_model_len=256),
+        )
+        for devices in (("cuda:0",), ("cuda:0", "cpu"))
+    ]
+    large = model(32)
+    plans += [
+        make_plan(place, large, Workload(concurrency=c, max_model_len=1024), PlanRequest())
+        for c in (1, 32)
+        for place in (where, cramped)
+    ]
+    return [entry.prediction for plan in plans for entry in plan.ranking if entry.prediction]
+
+
+@pytest.mark.parametrize(
+    ("part", "field"),
+    [*(("gpu", field) for field in GPU_FIGURES), *(("node", field) for field in NODE_FIGURES)],
+)
+def test_every_figure_that_is_measured_changes_a_plan(part: str, field: str) -> None:
+    before, after = (predicted(with_figure(part, field, factor)) for factor in (1.0, 0.5))
+    assert before != after
 
 
 @pytest.mark.parametrize(
