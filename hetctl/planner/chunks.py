@@ -2,7 +2,8 @@
 
 With a CPU rank in the engine, a step that holds a part of a prompt keeps the running requests
 waiting for half a second at most (``docs/runtime/batches.md``): however many tokens a batch may
-hold, a prompt comes in as many chunks as that takes, and each chunk reads the weights again.
+hold, a prompt comes in as many chunks as that takes, and each chunk reads the weights again. (The
+last one may have up to 16 tokens more than that allows, which is not counted.)
 """
 
 from collections.abc import Callable
@@ -26,15 +27,20 @@ def longest_step_s(stall_s: float, decodes_s: float) -> float:
     return max(stall_s, decodes_s + _LEAST_SHARE * stall_s)
 
 
-def fewest_chunks(least: int, prompt_tokens: int, fits: Callable[[int], bool], guess: float) -> int:
-    """The fewest chunks of which each keeps to its time; of the smallest size where none does.
+def most_chunks(prompt_tokens: int, batches: int) -> int:
+    """Those of the smallest size, where ``batches`` in flight have a part of each."""
+    return ceil(prompt_tokens / (_SMALLEST_CHUNK * batches))
+
+
+def fewest_chunks(least: int, most: int, fits: Callable[[int], bool], guess: float) -> int:
+    """The fewest chunks of which each keeps to its time; ``most`` where none does.
 
     Args:
         least: Chunks that the tokens of a batch allow.
         fits: Whether so many chunks keep to it; more do where fewer do.
         guess: About how many it will be.
     """
-    low, high = least, max(least, ceil(prompt_tokens / _SMALLEST_CHUNK))
+    low, high = least, max(least, most)
     if low == high or fits(low):
         return low
     middle, step = ceil(min(guess, high)), 1

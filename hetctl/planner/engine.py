@@ -6,7 +6,7 @@ from math import isinf
 
 from hetctl.model.spec import LayerSpec
 from hetctl.plan import Offload
-from hetctl.planner.chunks import fewest_chunks, longest_step_s
+from hetctl.planner.chunks import fewest_chunks, longest_step_s, most_chunks
 from hetctl.planner.cost import StepCost
 from hetctl.planner.device import Device
 from hetctl.planner.host_memory import beside_one_another
@@ -138,7 +138,8 @@ class Engine:
         decodes_s = cycle(steps.background)
         most_s = longest_step_s(scheduling.stall_s, decodes_s)
         guess = steps.chunks * (cycle(steps.part) - decodes_s) / (most_s - decodes_s)
-        return fewest_chunks(steps.chunks, load.input_len, fits, guess)
+        most = most_chunks(load.input_len, steps.batches)
+        return fewest_chunks(steps.chunks, most, fits, guess)
 
     def _step_times(self, steps: Steps) -> StepTimes:
         together = steps.batches > 1

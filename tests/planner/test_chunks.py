@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hetctl.plan import Strategy
 from hetctl.planner import PlanRequest
-from hetctl.planner.chunks import STALL_S, fewest_chunks, longest_step_s
+from hetctl.planner.chunks import STALL_S, fewest_chunks, longest_step_s, most_chunks
 from hetctl.planner.decision import decide
 from hetctl.planner.engine import Run
 from hetctl.planner.pipeline import fastest
@@ -43,16 +43,16 @@ def mixed_s(placement: Placement) -> float:
 def test_the_constants_are_the_runtimes() -> None:
     assert env.DEFAULT_MAX_STALL_S == STALL_S
     assert longest_step_s(1.0, 1.0) == 1.0 + prefill_limit.LEAST_SHARE
-    assert fewest_chunks(1, 1000, lambda _: False, 1) == -(-1000 // prefill_limit.SMALLEST_CHUNK)
+    assert most_chunks(1000, 1) == -(-1000 // prefill_limit.SMALLEST_CHUNK)
+    assert most_chunks(1000, 3) == -(-1000 // (3 * prefill_limit.SMALLEST_CHUNK))
 
 
-@given(st.integers(1, 30), st.integers(1, 5000), st.integers(1, 400), st.floats(0, 1e4))
+@given(st.integers(1, 30), st.integers(1, 400), st.integers(1, 400), st.floats(0, 1e4))
 def test_the_fewest_chunks_that_fit_are_found(
-    least: int, prompt: int, enough: int, guess: float
+    least: int, most: int, enough: int, guess: float
 ) -> None:
-    most = max(least, -(-prompt // prefill_limit.SMALLEST_CHUNK))
-    found = fewest_chunks(least, prompt, lambda chunks: chunks >= enough, guess)
-    assert found == min(max(least, enough), most)
+    found = fewest_chunks(least, most, lambda chunks: chunks >= enough, guess)
+    assert found == min(max(least, enough), max(least, most))
 
 
 @pytest.mark.parametrize("strategy", ["pipeline", "pipeline-prefetch", "mixed-tp", "cpu"])
