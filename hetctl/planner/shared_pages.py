@@ -18,9 +18,12 @@ class SharedPages:
 
     def taken(self, first: int, end: int) -> int:
         """Bytes on a stage of layers ``[first, end)``; never less on a longer one."""
-        return self.tensor_bytes * max(
-            -(-(counts[end] - counts[first]) // groups) for counts, groups in self.kinds
-        )
+        tensors = 0
+        for counts, groups in self.kinds:
+            most = -((counts[first] - counts[end]) // groups)
+            if most > tensors:
+                tensors = most
+        return self.tensor_bytes * tensors
 
     def mirrored(self) -> "SharedPages":
         """The same in a model whose last layer is the first."""

@@ -257,7 +257,17 @@ class _Search:
         return self._steps.per_token_s(max(decode, copies), max(mixed, copies), background + copies)
 
     def _time(self, runs: Sequence[Run], offload: Offload) -> float:
-        return sum(self._run_time(run, offload) for run in runs)
+        total, known = 0.0, dict[tuple[int, int, int], float]()
+        for run in runs:
+            cost = self._costs[run.device.label]
+            edge = (run.first == 0) + 2 * (run.end == len(self._layers))
+            # Devices with the same rates share their costs, and like runs their time.
+            place = run.end - run.first if cost.decode.alike else run.first
+            key = (id(cost), place, edge)
+            if key not in known:
+                known[key] = self._run_time(run, offload)
+            total += known[key]
+        return total
 
     def _run_time(self, run: Run, offload: Offload) -> float:
         cost = self._costs[run.device.label]
