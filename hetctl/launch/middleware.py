@@ -1,6 +1,6 @@
 """What stands in front of vLLM's API in a server that ``hetctl serve`` runs."""
 
-_MIDDLEWARE = ("vllm_hetero.well_formed.WellFormed",)
+_MIDDLEWARE = ("vllm_hetero.http.well_formed.WellFormed",)
 
 
 def middleware_arguments() -> tuple[str, ...]:

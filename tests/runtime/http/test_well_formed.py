@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from vllm_hetero.well_formed import DEEPEST, WellFormed, problem
+from vllm_hetero.http.well_formed import DEEPEST, WellFormed, problem
 
 JSON = [(b"content-type", b"application/json; charset=utf-8")]
 

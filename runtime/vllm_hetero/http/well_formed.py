@@ -6,20 +6,13 @@ belongs, whatever is wrong with a request to ``/v1/messages``, and ``/scale_elas
 engine that cannot be scaled. Monitoring counts them, and load balancers take the server out. The
 last one does worse: with a large number, vLLM's API server takes all memory of the machine, for
 whoever asks, as vLLM wants no key there.
-``--middleware vllm_hetero.well_formed.WellFormed`` puts this in front.
+``--middleware vllm_hetero.http.well_formed.WellFormed`` puts this in front.
 """
 
-import json
 import re
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+from vllm_hetero.http.asgi import App, Message, Receive, Scope, Send, path_of, refuse
 
 DEEPEST = 100
 """Levels of a body; schemas and tools that people write have a tenth of them."""
@@ -50,8 +43,7 @@ class WellFormed:
         if scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
-        path = scope["path"].removeprefix(scope.get("root_path", "")).rstrip("/")
-        reason = _NOT_HERE.get(path)
+        reason = _NOT_HERE.get(path_of(scope))
         if reason is None and not _is_json(scope):
             await self._app(scope, receive, send)
             return
@@ -123,11 +115,7 @@ def _again(body: bytes, receive: Receive) -> Receive:
 
 
 async def _refuse(send: Send, reason: str) -> None:
-    error = {"message": reason, "type": "BadRequestError", "param": None, "code": 400}
-    body = json.dumps({"error": error}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": 400, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await refuse(send, 400, "BadRequestError", reason)
 
 
 class _Corrected:

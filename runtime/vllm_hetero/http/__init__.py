@@ -1,0 +1,1 @@
+"""ASGI middleware in front of vLLM's API server, for ``vllm serve --middleware NAME``."""
