@@ -1,6 +1,10 @@
 """What stands in front of vLLM's API in a server that ``hetctl serve`` runs."""
 
-_MIDDLEWARE = ("vllm_hetero.http.well_formed.WellFormed",)
+_MIDDLEWARE = (
+    "vllm_hetero.http.well_formed.WellFormed",
+    "vllm_hetero.http.guarded.Guarded",
+    "vllm_hetero.http.draining.Draining",
+)
 
 
 def middleware_arguments() -> tuple[str, ...]:
