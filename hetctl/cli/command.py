@@ -90,14 +90,19 @@ def outside_values_named(ctx: Any) -> Iterator[None]:
 
 
 def origin(ctx: Any, param: Any) -> str:
-    """Where an option's value is from, and the value itself."""
+    """Where an option's value is from, and the value itself unless it is secret."""
     from hetctl.config.settings import place
+    from hetctl.redact import is_secret_name, masked
 
-    if ctx.get_parameter_source(param.name).name == "ENVIRONMENT":
-        return f"{param.envvar}={os.environ[param.envvar]}"
     name = option_name(param)
+    # The file that holds a key is no secret.
+    secret = is_secret_name(name) and not name.endswith("-file")
+    if ctx.get_parameter_source(param.name).name == "ENVIRONMENT":
+        value = os.environ[param.envvar]
+        return f"{param.envvar}={masked(value) if secret else value}"
     setting = ctx.meta[_META].of(command_words(ctx), name)
-    return f"{setting.file}: {place(command_words(ctx))}{name} = {setting.value!r}"
+    value = masked(str(setting.value)) if secret else repr(setting.value)
+    return f"{setting.file}: {place(command_words(ctx))}{name} = {value}"
 
 
 def load_settings(ctx: Any) -> None:

@@ -18,7 +18,7 @@ class EndSignals:
     """
 
     def __init__(self) -> None:
-        self._seen = False
+        self._seen = 0
         self._waiting = False
 
     @contextmanager
@@ -47,8 +47,12 @@ class EndSignals:
         finally:
             self._waiting = False
 
+    def again(self) -> bool:
+        """Whether the end was asked for more than once: somebody is in a hurry."""
+        return self._seen > 1
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._seen = True
+        self._seen += 1
         if self._waiting:
             self._waiting = False
             raise EndRequested

@@ -1,24 +1,19 @@
 """``hetctl serve``: run a plan as an OpenAI-compatible server."""
 
-import time
-from contextlib import suppress
+import os
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from hetctl.cli import plan_options as options
+from hetctl.cli import service_options as service
 from hetctl.cli.vllm_args import ModelAndVllmArgs, model_and_vllm_args
 from hetctl.launch.emit.target import Target
 from hetctl.launch.p2p import P2P
 
-if TYPE_CHECKING:
-    from hetctl.launch.command import LaunchCommand
-    from hetctl.plan import Plan
-
 _LAUNCH = "Launch"
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_WATCH_S = 1.0
 
 
 def serve(
@@ -49,12 +44,10 @@ def serve(
             rich_help_panel=_LAUNCH,
         ),
     ] = None,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on.", rich_help_panel=_LAUNCH)
-    ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(min=1, max=65535, help="Port to listen on.", rich_help_panel=_LAUNCH)
-    ] = 8000,
+    host: service.Host = "127.0.0.1",
+    port: service.Port = 8000,
+    api_key_file: service.ApiKeyFile = None,
+    api_key: service.ApiKey = None,
     p2p: Annotated[
         P2P,
         typer.Option(
@@ -63,25 +56,16 @@ def serve(
             rich_help_panel=_LAUNCH,
         ),
     ] = P2P.SHM,
-    log: Annotated[
-        Path | None,
-        typer.Option(
-            "--log",
-            metavar="FILE",
-            help="Where vLLM's output goes. [default: ~/.local/state/hetctl/serve-PORT.log]",
-            rich_help_panel=_LAUNCH,
-        ),
-    ] = None,
-    start_timeout: Annotated[
-        float,
-        typer.Option(
-            "--start-timeout",
-            min=1,
-            metavar="SECONDS",
-            help="Longest start to wait for.",
-            rich_help_panel=_LAUNCH,
-        ),
-    ] = 1800,
+    start_timeout: service.StartTimeout = 1800,
+    drain_timeout: service.DrainTimeout = 30,
+    health_timeout: service.HealthTimeout = 120,
+    restart: service.Restart = False,
+    restart_limit: service.RestartLimit = 5,
+    share_gpus: service.ShareGpus = False,
+    log: service.Log = None,
+    log_limit: service.LogLimit = "64MiB",
+    log_keep: service.LogKeep = 5,
+    log_json: service.LogJson = False,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -102,11 +86,16 @@ def serve(
 ) -> None:
     """Plan MODEL and run the plan as one vLLM engine.
 
-    Ctrl-C or SIGTERM ends it; no process and no shared memory stays behind.
+    Ctrl-C or SIGTERM ends it, once running requests are answered; no process and no shared memory
+    stays behind.
     """
+    from hetctl.launch.api_key import api_key_of, hide_key_in_title
     from hetctl.launch.command import launch_command
     from hetctl.launch.middleware import middleware_arguments
 
+    hide_key_in_title()
+    # What is emitted holds no key, and may name a file of another machine.
+    key, warning = (None, None) if emit else api_key_of(api_key, api_key_file, os.environ)
     model, vllm_args = model_and_vllm_args(arguments, plan_file)
     if plan_file is not None:
         from hetctl.plan import Plan
@@ -132,17 +121,43 @@ def serve(
             output_len=output_len,
             corrections=corrections,
         ).plan()
-    extra_args = [*vllm_args, *middleware_arguments()]
-    command = launch_command(plan, host=host, port=port, extra_args=extra_args, p2p=p2p)
+    command = launch_command(
+        plan,
+        host=host,
+        port=port,
+        extra_args=[*vllm_args, *middleware_arguments()],
+        p2p=p2p,
+        drain_timeout_s=drain_timeout,
+    )
     if emit is not None:
         from hetctl.cli.emit import service_file
 
         typer.echo(service_file(ctx, emit, plan, plan_file, vllm_args), nl=False)
         return
     if dry_run:
-        typer.echo(command.as_shell(), nl=False)
+        typer.echo(_key_line(key, api_key_file) + command.as_shell(), nl=False)
         return
-    _run(plan, command, log or _default_log(port), start_timeout)
+    from hetctl.cli.serve_voice import TerminalVoice
+    from hetctl.cli.serving import run_service
+    from hetctl.launch.server import Server
+    from hetctl.launch.service import Terms
+
+    voice = TerminalVoice()
+    if warning:
+        voice.warn(warning)
+    log_path = log or _default_log(port)
+    terms = Terms(
+        start_timeout_s=start_timeout,
+        drain_timeout_s=drain_timeout,
+        health_timeout_s=health_timeout,
+        restart=restart,
+        restart_limit=restart_limit,
+    )
+
+    def new_server() -> Server:
+        return Server(command, log_path, key=key, share_gpus=share_gpus)
+
+    run_service(plan, command, new_server, terms, voice, guarded=key is not None)
 
 
 def _default_log(port: int) -> Path:
@@ -151,38 +166,12 @@ def _default_log(port: int) -> Path:
     return state_folder() / f"serve-{port}.log"
 
 
-def _run(plan: "Plan", command: "LaunchCommand", log: Path, start_timeout: float) -> None:
-    from hetctl.cli.activity import activity
-    from hetctl.cli.console import err, out, warn
-    from hetctl.cli.end_signals import EndRequested, EndSignals
-    from hetctl.cli.plan_view import plan_view
-    from hetctl.launch.port import require_free_port
-    from hetctl.launch.preflight import prepare_runtime
-    from hetctl.launch.server import Server
+def _key_line(key: str | None, file: Path | None) -> str:
+    """What the printed command needs for the key, which is not shown itself."""
+    from hetctl.launch.api_key import VARIABLE
 
-    require_free_port(command.host, command.port)
-    err.print(plan_view(plan))
-    if command.host not in _LOOPBACK:
-        warn(
-            f"{command.host} can be reached by others, and vLLM asks nobody for a key unless told "
-            "so (-- --api-key KEY)."
-        )
-    with activity() as say:
-        prepare_runtime(plan, say)
-    # Preparing may have taken minutes.
-    require_free_port(command.host, command.port)
-    server = Server(command, log)
-    signals = EndSignals()
-    with signals.handled(), server:
-        err.print(f"Log: {log}", markup=False, soft_wrap=True)
-        with suppress(EndRequested), signals.waiting():
-            with activity("starting vLLM") as say:
-                server.wait_ready(start_timeout, lambda phase: say(f"starting vLLM: {phase}"))
-            out.print(
-                f"Ready: {command.base_url}/v1  model {command.model_name}  (Ctrl-C ends it)",
-                markup=False,
-                soft_wrap=True,
-            )
-            while True:
-                server.require_alive()
-                time.sleep(_WATCH_S)
+    if key is None:
+        return ""
+    if file is None:
+        return f"# Set {VARIABLE} to the key, which is not shown here.\n"
+    return f'export {VARIABLE}="$(cat {shlex.quote(str(file))})"\n'

@@ -69,7 +69,7 @@ def _values(command: Any, ctx: Any) -> Iterator[Value]:
             value = param.process_value(ctx, value) if where != "default" else value
         except typer.BadParameter as error:
             problem = f"{origin(ctx, param)}: {error.message.rstrip('.')}."
-        if is_secret_name(name) and value is not None:
+        if is_secret_name(name) and not name.endswith("-file") and value is not None:
             value = masked(str(value))
         yield Value(words, name, value, where, problem)
 

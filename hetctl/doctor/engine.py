@@ -68,7 +68,8 @@ def _serve_and_ask(
     plan = two_rank_plan(surroundings, model)
     prepare_runtime(plan, progress)
     command = launch_command(plan, host="127.0.0.1", port=free_port())
-    with Server(command, log) as server:
+    # A small one, and it must not fail because the machine is at work.
+    with Server(command, log, share_gpus=True) as server:
         began = time.monotonic()
         server.wait_ready(_START_TIMEOUT_S, lambda phase: progress(f"starting vLLM: {phase}"))
         ready_s = time.monotonic() - began

@@ -17,7 +17,7 @@ from hetctl.workload import Workload
 _SCHEMA = "vllm_hetero.memory/1"
 
 _HARMLESS = frozenset(
-    ("--load-format", "--seed", "--served-model-name", "--api-key", "--no-enable-prefix-caching")
+    ("--load-format", "--seed", "--served-model-name", "--no-enable-prefix-caching")
 )
 """Options of ``vllm serve`` that make no run faster or slower than planned."""
 

@@ -33,6 +33,8 @@ _OWN_OPTIONS = {
     "-dp": "one server for each copy of the model",
     "--uds": "hetctl's --host and --port",
     "--headless": "a server with an API",
+    "--shutdown-timeout": "hetctl's --drain-timeout",
+    "--api-key": "hetctl's --api-key-file, as every user of this machine can read command lines",
     "--ssl-keyfile": "a proxy in front that ends TLS",
     "--ssl-certfile": "a proxy in front that ends TLS",
 }
@@ -70,6 +72,12 @@ class LaunchCommand(Frozen):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """Numbers of the GPUs that the server sees, in NVML's order."""
+        numbers = self.env.get("CUDA_VISIBLE_DEVICES", _NO_GPU)
+        return () if numbers == _NO_GPU else tuple(numbers.split(","))
+
     def on_port(self, port: int) -> "LaunchCommand":
         """The same server on another port."""
         words = list(self.argv)
@@ -89,6 +97,7 @@ def launch_command(
     port: int,
     extra_args: Sequence[str] = (),
     p2p: P2P = P2P.SHM,
+    drain_timeout_s: int = 0,
 ) -> LaunchCommand:
     """The server that runs ``plan``.
 
@@ -98,6 +107,8 @@ def launch_command(
         port: Port to listen on.
         extra_args: Options for ``vllm serve``; they come last and win.
         p2p: How pipeline stages pass activations where one of them is a CPU rank.
+        drain_timeout_s: Longest time that running requests have once the server is told to end;
+            0 ends them at once.
 
     Raises:
         UsageError: ``extra_args`` name an option that hetctl itself must know.
@@ -105,8 +116,11 @@ def launch_command(
     _refuse_own_options(extra_args)
     if CPU in plan.devices:
         _refuse_gpu_options(extra_args)
+    arguments = _engine_arguments(plan)
+    if drain_timeout_s:
+        arguments["--shutdown-timeout"] = str(drain_timeout_s)
     return LaunchCommand(
-        argv=_serve(plan.model, _engine_arguments(plan), host, port, extra_args),
+        argv=_serve(plan.model, arguments, host, port, extra_args),
         env=_environment(plan, p2p),
         host=host,
         port=port,

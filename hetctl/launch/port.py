@@ -6,6 +6,9 @@ import psutil
 
 from hetctl.errors import HetctlError, UsageError
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Hosts that only this machine reaches."""
+
 
 def require_free_port(host: str, port: int) -> None:
     """Raise unless a server could listen on ``host:port`` now.

@@ -14,7 +14,9 @@ from typing import Self
 
 from hetctl.cache import cache_folder
 from hetctl.errors import LaunchError
+from hetctl.launch import api_key
 from hetctl.launch.command import LaunchCommand
+from hetctl.launch.gpu_lock import GpuLocks, gpu_names
 from hetctl.launch.parent_death import end_with_parent
 from hetctl.launch.port import listening_processes
 from hetctl.launch.process_tree import ProcessTree
@@ -22,8 +24,10 @@ from hetctl.launch.run_folder import RunFolder
 from hetctl.launch.spare_cpus import bind_api_server
 from hetctl.launch.startup import cause, phase, tail
 from vllm_hetero import env
+from vllm_hetero.http.draining import MARK
 
 _POLL_S = 0.5
+_STOP_POLL_S = 0.05
 STOP_GRACE_S = 30.0
 _START_GRACE_S = 5.0
 """For a server that was not ready yet: nobody waits for an answer of it, and vLLM does not always
@@ -38,6 +42,8 @@ _FROM_OTHER_LAUNCHES = {
     env.RUN_DIR,
     env.METRICS_DIR,
     "VLLM_PP_LAYER_PARTITION",
+    # Whoever starts a server says which key it has: its own clients, a benchmark, have none.
+    api_key.VARIABLE,
 }
 
 
@@ -55,20 +61,41 @@ class Server:
     Attributes:
         memory_report: Where the engine says what each rank holds, once it is ready; beside the
             log (:mod:`vllm_hetero.rank_memory`).
+        was_ready: Whether it has answered.
     """
 
-    def __init__(self, command: LaunchCommand, log_path: Path) -> None:
+    def __init__(
+        self,
+        command: LaunchCommand,
+        log_path: Path,
+        *,
+        key: str | None = None,
+        share_gpus: bool = False,
+    ) -> None:
+        """
+        Args:
+            key: What the server asks its clients for; in no command line and no log.
+            share_gpus: Whether to use GPUs that another server of hetctl uses.
+        """
         self.command = command
         self.log_path = log_path
+        self._key = key
+        self._share_gpus = share_gpus
         self.memory_report = memory_report_of(log_path)
         self._process: subprocess.Popen[bytes] | None = None
         self._tree: ProcessTree | None = None
         self._folder: RunFolder | None = None
-        self._was_ready = False
+        self._gpus = GpuLocks()
+        self.was_ready = False
 
     @property
     def base_url(self) -> str:
         return self.command.base_url
+
+    @property
+    def local_url(self) -> str:
+        """Where this machine reaches it, also if it listens on every address."""
+        return self.base_url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
     @property
     def pid(self) -> int | None:
@@ -79,7 +106,10 @@ class Server:
 
         Raises:
             LaunchError: the log file cannot be written or the program cannot be run.
+            HetctlError: another server of hetctl uses one of the GPUs.
         """
+        if self.command.gpus and not self._share_gpus:
+            self._gpus.acquire(self.command.gpus, gpu_names())
         # Sockets, temporary files and the ranks' last words go where stop() removes them.
         self._folder = RunFolder()
         try:
@@ -94,11 +124,12 @@ class Server:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
-                    pass_fds=(self._folder.lock,),
+                    pass_fds=(self._folder.lock, *self._gpus.descriptors),
                     preexec_fn=end_with_parent(),
                 )
         except OSError as error:
             self._folder.remove()
+            self._gpus.release()
             raise LaunchError(f"Cannot start the server: {error}.") from error
         self._tree = ProcessTree(self._process.pid)
 
@@ -116,7 +147,7 @@ class Server:
                 what it was doing; or another server answers on its port.
         """
         deadline = time.monotonic() + timeout_s
-        while not self._healthy():
+        while not self.answers():
             if self.poll() is not None:
                 raise LaunchError(self._obituary("did not start"))
             doing = phase(tail(self.log_path))
@@ -128,7 +159,7 @@ class Server:
             on_progress(doing)
             time.sleep(_POLL_S)
         self._require_own_port()
-        self._was_ready = True
+        self.was_ready = True
         assert self._process is not None
         bind_api_server(self._process.pid, self.command)
 
@@ -150,23 +181,34 @@ class Server:
         if self._tree is not None:
             self._tree.signal(number)
 
-    def stop(self, grace_s: float | None = None) -> None:
+    def stop(
+        self,
+        *,
+        drain_s: float = 0.0,
+        hurry: Callable[[], bool] = lambda: False,
+    ) -> None:
         """End the server and clean up; does nothing if it was never started.
 
         Args:
-            grace_s: Seconds that it has to end by itself; by default 30, or 5 while it starts.
+            drain_s: Longest time in seconds that running requests have to be answered, as its
+                command was told; new ones are refused. Nothing drains while it starts.
+            hurry: Asked all the time; once it says so, nothing is waited for any more.
         """
         if self._process is None or self._tree is None or self._folder is None:
             return
         self._tree.observe()
+        if self.was_ready and drain_s:
+            with contextlib.suppress(OSError):
+                (self._folder.path / MARK).touch()
         self._tree.signal(signal.SIGTERM)
-        if grace_s is None:
-            grace_s = STOP_GRACE_S if self._was_ready else _START_GRACE_S
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(grace_s)
-        self._tree.end(grace_s=2.0)
+        grace_s = drain_s + STOP_GRACE_S if self.was_ready else _START_GRACE_S
+        deadline = time.monotonic() + grace_s
+        while self._process.poll() is None and time.monotonic() < deadline and not hurry():
+            time.sleep(_STOP_POLL_S)
+        self._tree.end(grace_s=0.0 if hurry() else 2.0)
         self._process.wait()
         self._folder.remove()
+        self._gpus.release()
         self._tree = None
 
     def __enter__(self) -> Self:
@@ -192,13 +234,15 @@ class Server:
         # What torch compiles is to outlive the server. Its own choice is a name in the folder for
         # temporary files that another user can guess, and take first.
         kept = {"TORCHINDUCTOR_CACHE_DIR": str(cache_folder() / "torchinductor")}
-        return {**kept, **inherited, **own, **self.command.env}
+        keys = {api_key.VARIABLE: self._key} if self._key else {}
+        return {**kept, **inherited, **own, **self.command.env, **keys}
 
-    def _healthy(self) -> bool:
+    def answers(self) -> bool:
+        """Whether the server runs and says, within 2 s, that it can serve requests."""
         if self.poll() is not None:
             return False
         try:
-            with _DIRECT.open(f"{self._local_url()}/health", timeout=2) as answer:
+            with _DIRECT.open(f"{self.local_url}/health", timeout=2) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
@@ -216,10 +260,6 @@ class Server:
                 f"Port {self.command.port} was taken by another process while the server "
                 "started; stop that one or choose another port with --port."
             )
-
-    def _local_url(self) -> str:
-        """Where this machine reaches a server that listens on every address."""
-        return self.base_url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
     def _obituary(self, what: str) -> str:
         code = self._process.returncode if self._process else None

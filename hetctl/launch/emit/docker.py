@@ -5,9 +5,10 @@ from typing import Any
 from hetctl.launch.emit import container
 from hetctl.launch.emit.kubernetes import as_yaml
 from hetctl.launch.emit.resources import SHARED_MEMORY_BYTES, gpus
-from hetctl.launch.emit.settings import LOOPBACK, ServiceSettings
+from hetctl.launch.emit.settings import ServiceSettings
 from hetctl.launch.emit.systemd import START_MARGIN_S, STOP_MARGIN_S
 from hetctl.launch.emit.text import comment, require_text, shell
+from hetctl.launch.port import LOOPBACK
 
 _KEY = "/run/secrets/api-key"
 _HERE = "WORKING_DIRECTORY"

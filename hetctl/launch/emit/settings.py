@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hetctl.config.option import variable_name
+from hetctl.launch.port import LOOPBACK
 from hetctl.plan import Plan
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 CONFIG_FOLDER = Path("/etc/hetctl")
 """Where a service's plan and key are, unless the user says where."""
 _NAME_LETTERS = 50
