@@ -1,8 +1,11 @@
 """Secrets are left out, and nothing else."""
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from hetctl.redact import MASK, is_secret_name, redact, secrets_of
+from hetctl import redact as redaction
+from hetctl.redact import MASK, is_secret_name, redact, secrets_of, secrets_of_arguments
 
 
 @pytest.mark.parametrize(
@@ -30,8 +33,19 @@ def test_secrets_are_masked_wherever_they_stand(text: str) -> None:
     assert MASK in redact(text)
 
 
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJl"
+
+
 @pytest.mark.parametrize(
-    "secret", ["hf_" + "a1B2" * 8, "sk-" + "a1B2" * 8, "ghp_" + "a1B2" * 9, "AKIA" + "A1B2" * 4]
+    "secret",
+    [
+        "hf_" + "a1B2" * 8,
+        "sk-" + "a1B2" * 8,
+        "ghp_" + "a1B2" * 9,
+        "AKIA" + "A1B2" * 4,
+        JWT,
+        f"x-{JWT}",
+    ],
 )
 def test_keys_are_known_by_their_shape(secret: str) -> None:
     assert secret not in redact(f"something went wrong with {secret} here")
@@ -72,3 +86,46 @@ def test_names_of_secrets(name: str) -> None:
 @pytest.mark.parametrize("name", ["max-num-batched-tokens", "TOKENIZERS_PARALLELISM", "KEYBOARD"])
 def test_names_of_no_secrets(name: str) -> None:
     assert not is_secret_name(name)
+
+
+def test_every_value_of_a_secret_argument_is_found() -> None:
+    argv = ("vllm", "serve", "some-model", "--api-key", "first-key", "other-key", "--port", "8000")
+    assert set(secrets_of_arguments((*argv, "--hf-token=a-token"))) == {
+        "first-key",
+        "other-key",
+        "a-token",
+    }
+
+
+PIECES = (
+    *(
+        "token",
+        "secret",
+        "Password",
+        "credential",
+        "api_key",
+        "ACCESS-KEY",
+        "batched_tokens",
+        "ſecret",
+    ),
+    *("bearer ", "Basic\n", "hf_", "sk-", "ghp_", "AKIA", "xoxb-", "eyJ", "a1B2c3D4" * 3, "https"),
+    *(":", "/", "@", "=", "-", "--", ".", "_", " ", "'", '"', "[", ",", "\n"),
+)
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
+@example("token://x@y")
+def test_no_line_is_passed_over_that_an_expression_would_change(text: str) -> None:
+    thorough = redaction._URL_PASSWORD.sub(rf"\g<slashes>{MASK}@", text)
+    thorough = redaction._HEADER.sub(rf"\g<kind> {MASK}", thorough)
+    thorough = redaction._SHAPES.sub(MASK, thorough)
+    thorough = redaction._NAMED.sub(redaction._mask_named, thorough)
+    assert redact(text) == thorough
+
+
+@pytest.mark.parametrize(
+    "unit", ["a.", "-eyJaaaaaaaa", "eyJa-", "token ", "a:/", "--", "--token ", "basic ", "token\n"]
+)
+def test_a_line_without_end_takes_no_time_without_end(unit: str) -> None:
+    """With the square of its length, each would take minutes, and the file's time limit ends it."""
+    redact(unit * (2**20 // len(unit)))
