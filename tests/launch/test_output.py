@@ -208,6 +208,14 @@ def test_a_start_keeps_what_an_earlier_one_said(again: bool, tmp_path: Path) -> 
     }
 
 
+def test_of_a_link_the_target_is_rotated(tmp_path: Path) -> None:
+    (tmp_path / "other-disk").mkdir()
+    (tmp_path / LOG).symlink_to("other-disk/log")
+    for word in (b"first", b"second"):
+        said(RankLogs(tmp_path / LOG), writes(word))
+    assert files(tmp_path / "other-disk") == {"log": b"second", "log.1": b"first"}
+
+
 def test_fewer_kept_files_leave_none_behind(tmp_path: Path) -> None:
     for number in range(5):
         said(RankLogs(tmp_path / LOG, kept=3), writes(b"%d\n" % number))

@@ -81,7 +81,9 @@ def test_a_full_disk_is_told_of_and_so_is_its_end(small_disk: Path) -> None:
         "No space left on device"
         in records[[r.event for r in records].index("log-unwritable")].message
     )
-    *_, note, again, last = (small_disk / LOG).read_bytes()[32 * 1024 - 10 :].splitlines()
+    # Also the line that was torn is told from what comes after it.
+    torn, note, again, last = (small_disk / LOG).read_bytes()[32 * 1024 - 10 :].splitlines()
+    assert torn == b""
     lost = next(r for r in records if r.event == "log-writable").fields["lost_bytes"]
     assert note == f"[hetctl: {lost} bytes are missing here: No space left on device]".encode()
     assert (again, last) == (b"again", b"goes on")
