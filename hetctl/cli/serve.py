@@ -92,6 +92,7 @@ def serve(
     from hetctl.launch.api_key import api_key_of, hide_key_in_title
     from hetctl.launch.command import launch_command
     from hetctl.launch.middleware import middleware_arguments
+    from hetctl.units import parse_size
 
     hide_key_in_title()
     # What is emitted holds no key, and may name a file of another machine.
@@ -137,15 +138,9 @@ def serve(
     if dry_run:
         typer.echo(_key_line(key, api_key_file) + command.as_shell(), nl=False)
         return
-    from hetctl.cli.serve_voice import TerminalVoice
-    from hetctl.cli.serving import run_service
-    from hetctl.launch.server import Server
+    from hetctl.cli.serving import Logs, run_service
     from hetctl.launch.service import Terms
 
-    voice = TerminalVoice()
-    if warning:
-        voice.warn(warning)
-    log_path = log or _default_log(port)
     terms = Terms(
         start_timeout_s=start_timeout,
         drain_timeout_s=drain_timeout,
@@ -153,11 +148,8 @@ def serve(
         restart=restart,
         restart_limit=restart_limit,
     )
-
-    def new_server() -> Server:
-        return Server(command, log_path, key=key, share_gpus=share_gpus)
-
-    run_service(plan, command, new_server, terms, voice, guarded=key is not None)
+    logs = Logs(log or _default_log(port), parse_size(log_limit), log_keep, as_json=log_json)
+    run_service(plan, command, terms, logs, key=key, warning=warning, share_gpus=share_gpus)
 
 
 def _default_log(port: int) -> Path:

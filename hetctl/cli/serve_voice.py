@@ -8,7 +8,9 @@ from hetctl.cli.activity import activity
 from hetctl.cli.console import err, out, warn
 
 if TYPE_CHECKING:
-    from hetctl.errors import LaunchError
+    from pathlib import Path
+
+    from hetctl.errors import HetctlError, LaunchError
     from hetctl.launch.server import Server
     from hetctl.plan import Plan
 
@@ -37,9 +39,9 @@ class TerminalVoice:
         with activity("starting vLLM") as say:
             yield lambda phase: say(f"starting vLLM: {phase}")
 
-    def log_at(self, server: "Server") -> None:
+    def log_at(self, path: "Path") -> None:
         """Where the output goes."""
-        err.print(f"Log: {server.log_path}", markup=False, soft_wrap=True)
+        err.print(f"Log: {path}", markup=False, soft_wrap=True)
 
     def ready(self, server: "Server") -> None:
         out.print(
@@ -58,3 +60,6 @@ class TerminalVoice:
             markup=False,
             soft_wrap=True,
         )
+
+    def ended(self, error: "HetctlError | None") -> None:
+        """It will not be started again. Whoever ran it sees that, and the error, last."""

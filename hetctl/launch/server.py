@@ -17,6 +17,7 @@ from hetctl.errors import LaunchError
 from hetctl.launch import api_key
 from hetctl.launch.command import LaunchCommand
 from hetctl.launch.gpu_lock import GpuLocks, gpu_names
+from hetctl.launch.output import OneFile, Output
 from hetctl.launch.parent_death import end_with_parent
 from hetctl.launch.port import listening_processes
 from hetctl.launch.process_tree import ProcessTree
@@ -69,16 +70,19 @@ class Server:
         command: LaunchCommand,
         log_path: Path,
         *,
+        output: Output | None = None,
         key: str | None = None,
         share_gpus: bool = False,
     ) -> None:
         """
         Args:
+            output: Writes ``log_path``; by default :class:`~hetctl.launch.output.OneFile`.
             key: What the server asks its clients for; in no command line and no log.
             share_gpus: Whether to use GPUs that another server of hetctl uses.
         """
         self.command = command
         self.log_path = log_path
+        self._output = output or OneFile(log_path)
         self._key = key
         self._share_gpus = share_gpus
         self.memory_report = memory_report_of(log_path)
@@ -116,21 +120,22 @@ class Server:
             self.log_path.parent.mkdir(parents=True, exist_ok=True)
             # What an earlier server held must not pass for this one's.
             self.memory_report.unlink(missing_ok=True)
-            with self.log_path.open("wb") as log:
-                self._process = subprocess.Popen(
-                    self.command.argv,
-                    env=self._environment(self._folder.path),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                    pass_fds=(self._folder.lock, *self._gpus.descriptors),
-                    preexec_fn=end_with_parent(),
-                )
+            self._process = subprocess.Popen(
+                self.command.argv,
+                env=self._environment(self._folder.path),
+                stdin=subprocess.DEVNULL,
+                stdout=self._output.open(),
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=(self._folder.lock, *self._gpus.descriptors),
+                preexec_fn=end_with_parent(),
+            )
         except OSError as error:
             self._folder.remove()
             self._gpus.release()
             raise LaunchError(f"Cannot start the server: {error}.") from error
+        finally:
+            self._output.started()
         self._tree = ProcessTree(self._process.pid)
 
     def wait_ready(
@@ -207,6 +212,7 @@ class Server:
             time.sleep(_STOP_POLL_S)
         self._tree.end(grace_s=0.0 if hurry() else 2.0)
         self._process.wait()
+        self._output.close()
         self._folder.remove()
         self._gpus.release()
         self._tree = None
@@ -263,6 +269,7 @@ class Server:
 
     def _obituary(self, what: str) -> str:
         code = self._process.returncode if self._process else None
+        self._output.drained()
         why = cause(tail(self.log_path))
         said = f": {why.rstrip('.')}" if why else f" (exit code {code})"
         return f"The server {what}{said}; its log is {self.log_path}."

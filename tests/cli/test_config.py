@@ -236,3 +236,39 @@ def test_colours_are_for_terminals_and_off_with_no_color(folder: Path) -> None:
     assert COLOUR in on_terminal("plan", "./nothing")
     assert b"31m" not in on_terminal("plan", "./nothing", NO_COLOR="1")
     assert "\x1b" not in run("plan", "./nothing").stderr
+
+
+def test_a_key_is_shown_nowhere(folder: Path) -> None:
+    plan = folder / "plan.json"
+    sample.plan().save(plan)
+    serve = ("serve", "--plan", str(plan), "--dry-run")
+    key = {"HETCTL_SERVE_API_KEY": "s3cretw0rd"}
+    said = [
+        run("config", **key),
+        run("config", "serve", "--json", **key),
+        run(*serve, "--verbose", **key),
+        run(*serve, "--api-key", "s3cretw0rd"),
+        run("serve", "--verbose", **key, HETCTL_SERVE_PORT="none"),
+        run(*serve, HETCTL_SERVE_API_KEY="two s3cretw0rd"),
+    ]
+    for one in said:
+        assert "s3cretw0rd" not in one.stdout + one.stderr
+    assert "serve.api-key" in said[0].stdout
+    assert "HETCTL_SERVE_API_KEY=********" in said[2].stderr
+    set_by_project(folder, '[serve]\napi-key = "s3cretw0rd"\napi-key-file = "k"\n')
+    assert "s3cretw0rd" not in run("config").stdout
+    assert "'k'" in run("serve", "--verbose").stderr
+
+
+def test_a_printed_command_names_the_file_of_the_key_or_says_that_one_is_needed(
+    folder: Path,
+) -> None:
+    plan = folder / "plan.json"
+    sample.plan().save(plan)
+    serve = ("serve", "--plan", str(plan), "--dry-run")
+    (folder / "my key").write_text("s3cretw0rd")
+    (folder / "my key").chmod(0o600)
+    named = run(*serve, "--api-key-file", "my key").stdout
+    assert "export VLLM_API_KEY=\"$(cat 'my key')\"\n" in named
+    assert "# Set VLLM_API_KEY to the key" in run(*serve, "--api-key", "s3cretw0rd").stdout
+    assert "VLLM_API_KEY" not in run(*serve).stdout

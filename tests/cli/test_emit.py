@@ -83,9 +83,18 @@ def test_options_from_variables_and_files_go_in(
 def test_a_secret_is_refused_and_not_repeated(
     folder: Path, target: str, words: tuple[str, ...]
 ) -> None:
-    with pytest.raises(UsageError, match="secret") as caught:
+    with pytest.raises(UsageError, match=r"secret|--api-key-file") as caught:
         emit(target, "tiny", *LOAD, "--", *words)
     assert "s3cretw0rd" not in str(caught.value)
+
+
+@pytest.mark.parametrize("target", list(Target))
+def test_hetctl_s_own_key_is_named_by_its_file_alone(folder: Path, target: str) -> None:
+    with pytest.raises(UsageError, match="give --api-key-file FILE") as caught:
+        emit(target, "tiny", *LOAD, "--api-key", "s3cretw0rd")
+    assert "s3cretw0rd" not in str(caught.value)
+    emitted = emit(target, "tiny", *LOAD, "--api-key-file", "/not/on/this/machine")
+    assert "api_key" in emitted.lower().replace("-", "_")
 
 
 def test_a_plan_with_a_relative_model_is_refused(folder: Path) -> None:

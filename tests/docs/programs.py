@@ -22,6 +22,7 @@ pytest                must be able to collect what it is told to run
 sh                    ``sh -n``: the script must be there and be one
 docker                options are those of ``docker.py``; what a container is told to run is run
                       here as ``hetctl``; ``tests/packaging`` looks at the Dockerfile
+openssl               makes a key, as many systems of tests have no openssl
 curl                  sends to a stand-in for the server; ``tests/e2e/test_features.py`` sends the
                       same to a real one
 pip, uv, pipx, uvx    one of the calls of INSTALLATIONS, which ``tests/packaging`` proves
@@ -30,6 +31,7 @@ pip, uv, pipx, uvx    one of the calls of INSTALLATIONS, which ``tests/packaging
 
 import os
 import re
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -38,7 +40,20 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 REAL = (
-    *("basename", "bash", "cat", "cut", "dirname", "env", "find", "git", "grep", "ls", "mkdir"),
+    *(
+        "basename",
+        "bash",
+        "cat",
+        "chmod",
+        "cut",
+        "dirname",
+        "env",
+        "find",
+        "git",
+        "grep",
+        "ls",
+        "mkdir",
+    ),
     *("realpath", "rm", "sed", "seq", "sort", "tail", "tr", "uname", "uniq", "wc"),
 )
 
@@ -69,6 +84,12 @@ def _vllm(arguments: Sequence[str]) -> None:
     if list(arguments[:1]) != ["serve"]:
         _refuse(f"vllm {' '.join(arguments)}: only `vllm serve` is known here")
     keep_vllm_command(list(arguments))
+
+
+def _openssl(arguments: Sequence[str]) -> None:
+    if list(arguments[:2]) != ["rand", "-hex"] or len(arguments) != 3:
+        _refuse(f"openssl {' '.join(arguments)}: only `openssl rand -hex N` is known here")
+    print(secrets.token_hex(int(arguments[2])))
 
 
 def _make(arguments: Sequence[str]) -> None:
@@ -151,6 +172,7 @@ def _refuse(why: str) -> None:
 STOOD_IN_FOR: dict[str, Callable[[Sequence[str]], None]] = {
     "hetctl": _hetctl,
     "vllm": _vllm,
+    "openssl": _openssl,
     "make": _make,
     "python": _python,
     "pytest": _pytest,

@@ -29,10 +29,15 @@ class ServeProcess:
     log: Path
     env: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
+    key: str | None = None
+    """What the server asks for."""
+
+    @property
+    def stdout(self) -> Path:
+        return self.log.with_name(f"{self.log.name}.stdout")
 
     def __enter__(self) -> Self:
-        stdout = self.log.with_name(f"{self.log.name}.stdout")
-        with stdout.open("w") as out:
+        with self.stdout.open("w") as out:
             self.process = subprocess.Popen(
                 self.command(),
                 stdout=out,
@@ -40,15 +45,20 @@ class ServeProcess:
                 text=True,
                 env=_with_path(self.env),
             )
+        self.wait_ready(1)
+        return self
+
+    def wait_ready(self, times: int) -> None:
+        """Wait until the server has said so many times that it is ready."""
         # Not /health: the server answers there a moment before hetctl has seen it.
+        ready = f"Ready: http://127.0.0.1:{self.port}/v1"
         deadline = time.monotonic() + START_TIMEOUT_S
-        while f"Ready: http://127.0.0.1:{self.port}/v1" not in stdout.read_text():
+        while self.stdout.read_text().count(ready) < times:
             if self.process.poll() is not None:
                 raise AssertionError(f"serve ended: {self.process.communicate()[1]}")
             assert time.monotonic() < deadline, self.log.read_text()[-4000:]
             time.sleep(0.2)
         self.descendants = psutil.Process(self.process.pid).children(recursive=True)
-        return self
 
     def __exit__(self, *exc: object) -> None:
         if self.process.poll() is None:
@@ -112,11 +122,14 @@ class ServeProcess:
         tokens: list[int] = answer["choices"][0]["token_ids"]
         return tokens
 
+    def _authorization(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"} if self.key else {}
+
     def post(self, path: str, body: dict[str, Any]) -> Any:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}{path}",
             data=json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
+            headers={"Content-Type": "application/json", **self._authorization()},
         )
         with urllib.request.urlopen(request, timeout=120) as answer:
             return json.load(answer)

@@ -1,10 +1,10 @@
-"""ASGI middleware that refuses new requests while the server finishes its running ones.
+"""ASGI middleware that refuses new requests once the server is about to end.
 
-vLLM's API server goes on listening while its engine drains (``--shutdown-timeout``). A request
-that comes then is accepted, aborted, and answered with status 200; and ``/health`` says 200, so
-that load balancers send more. With ``--middleware vllm_hetero.http.draining.Draining`` both are
-answered with 503, from the moment on that the file :data:`MARK` is in the folder for the server's
-sockets (``VLLM_RPC_BASE_PATH``).
+When vLLM's API server is told to end, it stops to listen a moment later, and its engine drains
+(``--shutdown-timeout``). What comes in that moment is accepted, aborted, and answered with status
+200 and no text, and ``/health`` says 200. With ``--middleware vllm_hetero.http.draining.Draining``
+both are answered with 503, from the moment on that the file :data:`MARK` is in the folder for the
+server's sockets (``VLLM_RPC_BASE_PATH``).
 """
 
 from pathlib import Path
