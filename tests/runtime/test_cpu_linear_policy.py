@@ -8,7 +8,7 @@ import torch
 
 from vllm_hetero import env
 from vllm_hetero.cpu_linear import measure, policy
-from vllm_hetero.cpu_linear.choice import ROWS, Kernel, Step
+from vllm_hetero.cpu_linear.choice import LEAST_ROWS, ROWS, Kernel, Step
 from vllm_hetero.cpu_linear.kernels import Apply
 from vllm_hetero.cpu_linear.mode import Mode, mode_from_env
 from vllm_hetero.cpu_linear.policy import LinearPolicy
@@ -203,6 +203,18 @@ def test_a_time_limit_leaves_rows_out(kernels: FakeKernels) -> None:
     times = measure.measure(taken.forms, 1024, weight.dtype, 0.32, kernels.clock)
     assert list(times["onednn"]) == list(ROWS[:4])
     assert times["onednn"][4] == pytest.approx(0.004)
+
+
+def test_rows_without_which_there_is_no_choice_may_take_longer(kernels: FakeKernels) -> None:
+    kernels.seconds = lambda kernel, rows: 0.001 * rows
+    weight = a_layer().weight
+    taken = measure.sample(weight, ["onednn"])
+    limits = {"limit_s": 0.001, "least_s": 0.3}
+    times = measure.measure(taken.forms, 1024, weight.dtype, clock=kernels.clock, **limits)
+    assert list(times["onednn"]) == list(LEAST_ROWS)
+    limits["least_s"] = 0.2
+    times = measure.measure(taken.forms, 1024, weight.dtype, clock=kernels.clock, **limits)
+    assert list(times["onednn"]) == list(LEAST_ROWS[:2])
 
 
 def test_a_machine_too_slow_to_measure_gets_what_vllm_would_take(kernels: FakeKernels) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from vllm_hetero.cpu_linear.choice import ROWS, Kernel, Times
+from vllm_hetero.cpu_linear.choice import LEAST_ROWS, ROWS, Kernel, Times
 from vllm_hetero.cpu_linear.kernels import Apply, prepare
 
 SAMPLE_BYTES = 512 * 1024**2
@@ -98,13 +98,15 @@ def measure(
     clock: Clock = time.perf_counter,
     numbers_of_rows: Sequence[int] = ROWS,
     between: Callable[[], object] = bool,
+    least_s: float = 0.0,
 ) -> Times:
     """The least of ``REPEATS`` times of each kernel, by number of rows.
 
     ``between`` is called before each timed call. Ends after ``limit_s`` seconds with as many of
     ``numbers_of_rows``, in their order, as were measured for every kernel; this may be none.
+    :data:`~vllm_hetero.cpu_linear.choice.LEAST_ROWS` may take up to ``least_s``.
     """
-    end = clock() + limit_s
+    began = clock()
     times: dict[Kernel, dict[int, float]] = {kernel: {} for kernel in forms}
     turn = 0
     for rows in numbers_of_rows:
@@ -118,10 +120,10 @@ def measure(
             # By turns, so that a disturbance meets all kernels.
             for kernel, copies in forms.items():
                 between()
-                began = clock()
+                called = clock()
                 copies[turn % len(copies)](x, None)
-                found[kernel].append(clock() - began)
-        if clock() > end:
+                found[kernel].append(clock() - called)
+        if clock() - began > (max(limit_s, least_s) if rows in LEAST_ROWS else limit_s):
             break
         for kernel, seconds in found.items():
             times[kernel][rows] = min(seconds)

@@ -28,10 +28,13 @@ from vllm_hetero.log import get_logger
 
 logger = get_logger(__name__)
 
-TOTAL_S = 2.0
+TOTAL_S = 4.0
 """Time for measuring, of a rank in all."""
 
 _SHAPE_S = 0.5
+_LEAST_SHAPE_S = 1.5
+"""For the numbers of rows without which there is no choice: two cores sweep a server's cache in
+15 ms, and do so before each call."""
 
 # Below, a layer's weights fit a core's own cache and what a call costs is not their size.
 _LEAST_BYTES = 4 * 1024**2
@@ -139,14 +142,19 @@ class LinearPolicy:
     def _measured(self, weight: torch.Tensor, kernels: list[Kernel]) -> Choice | None:
         """The best choice by measurement, or None when the time for it is used up."""
         began = self._clock()
-        limit_s = min(_SHAPE_S, TOTAL_S - self.measured_s)
-        if limit_s <= 0:
+        if self.measured_s >= TOTAL_S:
             return None
-        taken = sample(weight, kernels)
         sweep = self._sweep
-        limit_s -= self._clock() - began
+        taken = sample(weight, kernels)
+        left_s = TOTAL_S - self.measured_s - (self._clock() - began)
         times = measure(
-            taken.forms, weight.shape[1], weight.dtype, limit_s, self._clock, between=sweep
+            taken.forms,
+            weight.shape[1],
+            weight.dtype,
+            min(_SHAPE_S, left_s),
+            self._clock,
+            between=sweep,
+            least_s=min(_LEAST_SHAPE_S, left_s),
         )
         self.measured_s += self._clock() - began
         if any(not seconds.keys() >= set(LEAST_ROWS) for seconds in times.values()):
