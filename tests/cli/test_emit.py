@@ -1,5 +1,6 @@
 """``hetctl serve --emit``: the options that were given, from anywhere, and no secret."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,9 +13,11 @@ from typer.testing import CliRunner, Result
 
 from hetctl.cli.app import app
 from hetctl.errors import UsageError
+from hetctl.launch.dashboard import grafana_dashboard
 from hetctl.launch.emit.target import Target
 from hetctl.model.tiny import write_tiny
 
+OF_A_SERVER = [target for target in Target if target is not Target.GRAFANA]
 LOAD = ("--cpu-ranks", "2", "--split", "2,6", "--concurrency", "2")
 
 
@@ -41,7 +44,7 @@ def run(*words: str) -> Result:
 @pytest.mark.parametrize("target", list(Target))
 def test_every_target_prints_its_file_and_starts_nothing(folder: Path, target: str) -> None:
     text = emit(target, "tiny", *LOAD)
-    assert text.startswith("# ")
+    assert text.startswith("{\n" if target == Target.GRAFANA else "# ")
     assert text.endswith("\n")
     assert {path.name for path in folder.iterdir()} == {"tiny"}
 
@@ -69,7 +72,16 @@ def test_options_from_variables_and_files_go_in(
     assert main["environment"] == {"VLLM_HETERO_SCHEDULER": "vllm", "HF_TOKEN": None}
 
 
-@pytest.mark.parametrize("target", list(Target))
+def test_the_dashboard_is_that_of_any_server_and_holds_nothing_of_this_one(folder: Path) -> None:
+    assert run("plan", "tiny", *LOAD, "--save", "p.json").exit_code == 0
+    given = ("--host", "0.0.0.0", "--", "--api-key", "s3cretw0rd")
+    # Neither a key, nor a path that a service could not follow, stands in its way.
+    text = emit("grafana", "--plan", "p.json", *given)
+    assert text == emit("grafana", "tiny", *LOAD) == grafana_dashboard()
+    assert json.loads(text)["title"]
+
+
+@pytest.mark.parametrize("target", OF_A_SERVER)
 @pytest.mark.parametrize(
     "words",
     [

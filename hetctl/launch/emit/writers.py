@@ -15,8 +15,18 @@ _WRITERS = {
 """Imported when asked for: two of them need a YAML library, which takes a while."""
 
 
+def fixed_file(target: Target) -> str | None:
+    """The file for ``target`` where it is the same for all servers, whatever their plan and
+    options; None where it is not."""
+    if target is not Target.GRAFANA:
+        return None
+    from hetctl.launch.dashboard import grafana_dashboard
+
+    return grafana_dashboard()
+
+
 def emitted(target: Target, settings: ServiceSettings) -> str:
-    """The file for ``target``.
+    """The file for ``target``, which starts the server that ``settings`` describe.
 
     Raises:
         UsageError: a value cannot be written in the target's format.
