@@ -35,6 +35,16 @@ def activation_bytes(spec: ModelSpec, serving: Serving, last: bool) -> int:
     return max(layers, logits) if last else layers
 
 
+def edge_weight_bytes(kind: Kind, spec: ModelSpec, first: bool, last: bool) -> int:
+    """Weights of a stage besides its layers.
+
+    On a CPU the head's kernel holds the head in a form of its own. A tied matrix in which tokens
+    are looked up, too, is there in both forms; any other is in the kernel's alone.
+    """
+    both_forms = spec.tied_bytes if kind == "cpu" and first and last else 0
+    return spec.edge_weight_bytes(first, last) + both_forms
+
+
 def framework_bytes(kind: Kind) -> int:
     """What the process takes before any tensor of the model."""
     return _FRAMEWORK_BYTES[kind]
@@ -94,7 +104,7 @@ class MemoryModel:
 def _edges(kind: Kind, spec: ModelSpec, serving: Serving) -> tuple[int, int, int, int]:
     def edge(first: bool, last: bool) -> int:
         return (
-            spec.edge_weight_bytes(first, last)
+            edge_weight_bytes(kind, spec, first, last)
             + activation_bytes(spec, serving, last)
             + cuda_graph_bytes(kind, 0, serving)
             + framework_bytes(kind)

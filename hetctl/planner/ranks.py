@@ -1,7 +1,12 @@
 """A placement as the ranks of a :class:`~hetctl.plan.Plan`."""
 
 from hetctl.plan import RankPlan
-from hetctl.planner.memory import activation_bytes, cuda_graph_bytes, framework_bytes
+from hetctl.planner.memory import (
+    activation_bytes,
+    cuda_graph_bytes,
+    edge_weight_bytes,
+    framework_bytes,
+)
 from hetctl.planner.placement import PlacedStage, Placement
 
 
@@ -47,7 +52,7 @@ def _rank(index: int, placement: Placement, blocks: int) -> RankPlan:
         cpus=stage.device.cpus,
         weight_bytes=memory.weights[stage.end]
         - memory.weights[stage.first]
-        + memory.spec.edge_weight_bytes(first, last)
+        + edge_weight_bytes(kind, memory.spec, first, last)
         - stage.host_bytes
         + stage.buffer_bytes,
         host_weight_bytes=stage.host_bytes,

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from vllm.config import VllmConfig
     from vllm.v1.core.sched.output import SchedulerOutput
 
+    from vllm_hetero.cpu_linear.policy import LinearPolicy
+    from vllm_hetero.cpu_linear.vocabulary import VocabularyUse
+
 logger = get_logger(__name__)
 
 _REMEMBERED_STEPS = 4096
@@ -87,8 +90,9 @@ class HeterogeneousWorker(DeviceWorker):
     @ends_the_engine
     def load_model(self, *args: Any, **kwargs: Any) -> Any:
         memory, weights = WeightMemory(), LayerWeights()
-        with layer_weights.counted_by(weights), self._prepared_for_loading():
+        with layer_weights.counted_by(weights), self._prepared_for_loading() as policy:
             loaded = super().load_model(*args, **kwargs)
+        self.second_copy_bytes = policy.second_copy_bytes if policy is not None else 0
         self.weight_bytes = memory.used_by(self.model_runner)
         agree_on_tokens(self.model_runner)
         self._measure_steps(weights.read_bytes)
@@ -134,7 +138,7 @@ class HeterogeneousWorker(DeviceWorker):
         self._remembered.clear()
         return steps
 
-    def _prepared_for_loading(self) -> AbstractContextManager[None]:
+    def _prepared_for_loading(self) -> "AbstractContextManager[LinearPolicy | None]":
         if not self.rank_entry.is_cpu:
             return nullcontext()
         from vllm_hetero.cpu_linear.load import choosing_linear_kernels
@@ -146,13 +150,23 @@ class HeterogeneousWorker(DeviceWorker):
             nodes=nodes,
             node_ranks=sum(not other.isdisjoint(nodes) for other in others),
             kv_cache_bytes=self.vllm_config.cache_config.kv_cache_memory_bytes,
-            head_width=self._tied_head_width(),
+            vocabulary=self._vocabulary_use(),
         )
 
-    def _tied_head_width(self) -> int | None:
-        config = self.model_config.hf_text_config
-        tied = getattr(config, "tie_word_embeddings", False) and get_pp_group().is_last_rank
-        return int(config.hidden_size) if tied else None
+    def _vocabulary_use(self) -> "VocabularyUse":
+        from vllm_hetero.cpu_linear.vocabulary import VocabularyUse
+
+        model, group = self.model_config, get_pp_group()
+        config = model.hf_text_config
+        tied = getattr(config, "tie_word_embeddings", False) and group.is_last_rank
+        # OPT's embeddings may be narrower than its layers.
+        width = getattr(config, "word_embed_proj_dim", None) or config.hidden_size
+        return VocabularyUse(
+            head_width=int(width) if tied else None,
+            embeds=group.is_first_rank,
+            # A head in another type than the model's is cast in each step.
+            head_is_read=model.runner_type != "generate" or model.head_dtype != model.dtype,
+        )
 
     def profile(self, is_start: bool = True, profile_prefix: str | None = None) -> None:
         if self.rank_entry.is_cpu and self.vllm_config.profiler_config.profiler == "cuda":

@@ -186,6 +186,20 @@ def test_a_tied_embedding_is_on_the_first_and_the_last_stage() -> None:
     assert sum(rank.weight_bytes for rank in two.ranks) == one.ranks[0].weight_bytes + size
 
 
+def test_a_cpu_rank_holds_a_tied_head_twice_where_it_embeds_too() -> None:
+    size = 2 * 128256 * 4096
+    tied = model(tied_embeddings=True, tied_bytes=size)
+    nodes = machine(gpus=[], nodes=2)
+    one = plan_of(nodes, tied, cpu_ranks=1)
+    two = plan_of(nodes, tied, split=(16, 16))
+    # Alone: to look tokens up in, and as its kernel reads it. On two ranks each has one of these.
+    assert one.ranks[0].weight_bytes == tied.weight_bytes + size
+    assert sum(rank.weight_bytes for rank in two.ranks) == tied.weight_bytes + size
+    assert plan_of(machine(), tied).ranks[0].weight_bytes == tied.weight_bytes
+    untied = model()
+    assert plan_of(nodes, untied, cpu_ranks=1).ranks[0].weight_bytes == untied.weight_bytes
+
+
 def test_embeddings_that_vllm_builds_everywhere_are_counted_everywhere() -> None:
     spec = model(embeddings_on_every_stage=True)
     two = plan_of(machine(), spec, split=(16, 16))

@@ -88,6 +88,7 @@ def equipped_layers() -> Iterator[dict[str, Any]]:
     from vllm.model_executor.layers import utils
 
     from vllm_hetero.cpu_linear.policy import LinearPolicy
+    from vllm_hetero.cpu_linear.vocabulary import VocabularyUse
     from vllm_hetero.patches.cpu_linear import layers_equipped_by
 
     original = utils.dispatch_cpu_unquantized_gemm
@@ -97,7 +98,7 @@ def equipped_layers() -> Iterator[dict[str, Any]]:
         layer.weight = torch.nn.Parameter(weight.clone(), requires_grad=False)
         layer.bias = torch.nn.Parameter((torch.rand(2048) - 0.5).bfloat16(), requires_grad=False)
         policy = LinearPolicy(mode, lambda: 1 << 30)
-        with layers_equipped_by(policy, head_width=None):
+        with layers_equipped_by(policy, VocabularyUse()):
             utils.dispatch_cpu_unquantized_gemm(layer, remove_weight=True)
         worst = 0.0
         for rows in ROWS:
@@ -116,30 +117,54 @@ def equipped_layers() -> Iterator[dict[str, Any]]:
         }
 
 
+def vocabulary_layer(name: str, weight: torch.Tensor) -> torch.nn.Module:
+    """vLLM's embedding or head, without the process groups that making one takes."""
+    from vllm.model_executor.layers import vocab_parallel_embedding as layers
+
+    layer: torch.nn.Module = object.__new__(getattr(layers, name))
+    torch.nn.Module.__init__(layer)
+    layer.weight = torch.nn.Parameter(weight.clone(), requires_grad=False)
+    return layer
+
+
 def equipped_embeddings() -> Iterator[dict[str, Any]]:
-    """An embedding that is the head, too, one that is not, and one of another width."""
+    """Embeddings and heads of all stages."""
     from vllm.model_executor.layers import utils
-    from vllm.model_executor.layers.vocab_parallel_embedding import VocabParallelEmbedding
 
     from vllm_hetero.cpu_linear.policy import LinearPolicy
+    from vllm_hetero.cpu_linear.vocabulary import VocabularyUse
     from vllm_hetero.patches.cpu_linear import layers_equipped_by
 
-    for name, head_width in (("head", 512), ("no head", None), ("of another width", 1024)):
-        layer = object.__new__(VocabParallelEmbedding)
-        torch.nn.Module.__init__(layer)
+    generates = {"head_is_read": False}
+    last = {"head_width": 512, "embeds": False, **generates}
+    for name, classes, use in (
+        ("of the only stage, is the head", ["Embedding"], {"head_width": 512, **generates}),
+        ("of the only stage, tied", ["Embedding", "Head"], {"head_width": 512, **generates}),
+        ("of the first stage", ["Embedding"], generates),
+        ("of another width than the head", ["Embedding"], {"head_width": 1024, **generates}),
+        ("of the last stage, is the head", ["Embedding"], last),
+        ("of the last stage, tied", ["Embedding", "Head"], last),
+        ("none, a head", ["Head"], {"embeds": False, **generates}),
+        ("none, a head that is cast in each step", ["Head"], {"embeds": False}),
+    ):
         weight = torch.rand(2048, 512).bfloat16()
-        layer.weight = torch.nn.Parameter(weight, requires_grad=False)
+        names = {"Embedding": "VocabParallelEmbedding", "Head": "ParallelLMHead"}
+        made = [vocabulary_layer(names[one], weight) for one in classes]
+        head = made[-1]
+        head.weight = made[0].weight
         policy = LinearPolicy("onednn", lambda: 0)
-        with layers_equipped_by(policy, head_width):
-            utils.dispatch_cpu_unquantized_gemm(layer, remove_weight=False)
+        with layers_equipped_by(policy, VocabularyUse(**use)):
+            for layer in made:
+                utils.dispatch_cpu_unquantized_gemm(layer, remove_weight=False)
         at_load = sum(policy.layers.values())
         x = torch.rand(3, 512).bfloat16()
-        out = layer.cpu_linear(x, layer.weight, None)
+        out = utils.cpu_unquantized_gemm(head, x, head.weight, None)
         yield {
             "case": f"embedding: {name}",
             "at_load": at_load,
             "error": error_over_rounding(out, x, weight, None),
-            "kept_bytes": layer.weight.nbytes,
+            "kept_bytes": max(layer.weight.nbytes for layer in made),
+            "rows": made[0].weight.equal(weight),
         }
 
 

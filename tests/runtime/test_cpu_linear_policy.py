@@ -1,5 +1,7 @@
 """Measuring, memory for second copies and what is kept of a layer, with made-up kernels."""
 
+import gc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,6 +108,46 @@ def test_the_weight_is_freed_unless_something_else_reads_it(kernels: FakeKernels
         True,
         True,
     ]
+
+
+def test_a_freed_weight_still_says_its_type(kernels: FakeKernels) -> None:
+    layer = a_layer()
+    a_policy(kernels).equip(layer, keep_weight=False)
+    assert (layer.weight.numel(), layer.weight.dtype) == (0, torch.bfloat16)
+
+
+def test_layers_that_share_a_weight_share_what_is_made_of_it(kernels: FakeKernels) -> None:
+    embedding, head, other = a_layer(), a_layer(), a_layer()
+    head.weight = embedding.weight
+    asked = a_policy(kernels)
+    for layer in (embedding, head, other):
+        asked.equip(layer, keep_weight=False)
+    assert head.cpu_linear is embedding.cpu_linear
+    assert other.cpu_linear is not head.cpu_linear
+    assert sum(asked.layers.values()) == 2
+    assert not any(layer.weight.numel() for layer in (embedding, head, other))
+
+
+def test_a_weight_is_not_kept_for_a_layer_that_may_share_it(kernels: FakeKernels) -> None:
+    kernels.taken = ("onednn",)
+    layer = a_layer(n=64, k=64)
+    weight = weakref.ref(layer.weight)
+    asked = a_policy(kernels)
+    asked.equip(layer, keep_weight=False)
+    gc.collect()
+    assert weight() is None
+
+
+def test_once_loaded_nothing_is_measured_and_its_memory_is_free(kernels: FakeKernels) -> None:
+    asked = a_policy(kernels)
+    asked.equip(a_layer(), keep_weight=False)
+    asked.equip_at_first_call(head := a_layer(n=4096))
+    assert "_sweep" in vars(asked)
+    asked.loaded()
+    kernels.calls.clear()
+    head.cpu_linear(torch.ones(1, 1024, dtype=torch.bfloat16), head.weight, None)
+    assert kernels.calls == [("packed", 1)]  # As the nearest shape.
+    assert "_sweep" not in vars(asked)
 
 
 def test_second_copies_end_where_their_memory_does(kernels: FakeKernels) -> None:

@@ -2,11 +2,12 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from functools import cached_property
 from typing import Any
 
 import torch
+from torch.utils.weak import WeakIdKeyDictionary
 
 from vllm_hetero.cpu_linear.choice import (
     LEAST_ROWS,
@@ -74,6 +75,9 @@ class LinearPolicy:
         self.layers: dict[tuple[_Shape, Table], int] = {}
         """How many layers of a shape use a table."""
         self._clock = clock
+        self._measures = True
+        self._dispatches: MutableMapping[torch.Tensor, RowDispatch] = WeakIdKeyDictionary()
+        """Of weights that are still there: a tied head is its embedding's own weight."""
         self._choices: dict[_Shape, Choice] = {}
 
     @cached_property
@@ -91,11 +95,23 @@ class LinearPolicy:
         Args:
             layer: A layer with an unquantised ``weight`` [N, K].
             keep_weight: Something else reads the weight, as an embedding does.
+
+        Layers that share one weight share what is made of it.
         """
-        dispatch = self.dispatch_for(layer.weight.detach())
+        weight = layer.weight
+        dispatch = self._dispatches.get(weight)
+        if dispatch is None:
+            dispatch = self._dispatches[weight] = self.dispatch_for(weight.detach())
         layer.cpu_linear = dispatch
         if not keep_weight and "torch" not in kernels_of(dispatch.table):
-            layer.weight = torch.nn.Parameter(torch.empty(0), requires_grad=False)
+            # Of the same type: models ask their weights for it.
+            layer.weight = torch.nn.Parameter(weight.new_empty(0), requires_grad=False)
+
+    def loaded(self) -> None:
+        """Measure no more, and free what that took: a layer that is equipped at its first call
+        keeps this policy as long as it lives."""
+        self._measures = False
+        self.__dict__.pop("_sweep", None)
 
     def equip_at_first_call(self, layer: torch.nn.Module) -> None:
         """For an embedding, which is a linear layer only where a model's head is the very same
@@ -140,9 +156,10 @@ class LinearPolicy:
         return self._measured(weight, kernels) or self._alike(weight) or plain
 
     def _measured(self, weight: torch.Tensor, kernels: list[Kernel]) -> Choice | None:
-        """The best choice by measurement, or None when the time for it is used up."""
+        """The best choice by measurement, or None when the time for it is used up or the model is
+        loaded."""
         began = self._clock()
-        if self.measured_s >= TOTAL_S:
+        if self.measured_s >= TOTAL_S or not self._measures:
             return None
         sweep = self._sweep
         taken = sample(weight, kernels)
