@@ -43,6 +43,8 @@ class RankUse(Frozen):
     planned_bytes: NonNegativeInt
     """All together."""
     weight_bytes: NonNegativeInt
+    """Here and in ``peak_bytes`` without second copies, which a CPU rank makes of memory that is
+    left over."""
     kv_cache_bytes: NonNegativeInt
     kv_cache_blocks: NonNegativeInt
     """Blocks that the engine allocated."""

@@ -137,7 +137,9 @@ def _ranks(plan: Plan, machine: Machine, folder: Path, run: Run) -> tuple[RankUs
 
 
 def _use(planned: RankPlan, reported: dict[str, Any], free_before_bytes: int | None) -> RankUse:
-    taken = reported["peak_bytes"]
+    # What a CPU rank makes of memory that is left over, no plan asks for.
+    spare = reported.get("second_copy_bytes", 0)
+    taken = reported["peak_bytes"] - spare
     if free_before_bytes is not None:
         # With the CUDA context, which is made before the rank begins to count.
         context = free_before_bytes - reported["device_free_bytes"] - reported["used_bytes"]
@@ -148,7 +150,7 @@ def _use(planned: RankPlan, reported: dict[str, Any], free_before_bytes: int | N
         planned_weight_bytes=planned.weight_bytes,
         planned_kv_cache_bytes=planned.kv_cache_bytes,
         planned_bytes=planned.used_bytes,
-        weight_bytes=reported["weight_bytes"],
+        weight_bytes=reported["weight_bytes"] - spare,
         kv_cache_bytes=reported["kv_cache_bytes"],
         kv_cache_blocks=reported["kv_cache_blocks"],
         activation_bytes=reported["activation_bytes"],

@@ -11,6 +11,7 @@ log, rounded to 10 MiB.
 
 import json
 import os
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import wraps
@@ -31,8 +32,12 @@ class RankMemory:
     layers: tuple[int, int]
     """First, and one past the last."""
     weight_bytes: int
+    """As they grew while the model loaded, so on a CPU with what its code and kernels took then."""
     kv_cache_bytes: int
     kv_cache_blocks: int
+    second_copy_bytes: int = 0
+    """Of the weights, second copies in another kernel's form: of memory that was left over, where
+    they make a CPU rank faster."""
     activation_bytes: int | None = None
     """On a GPU, what vLLM's trial run of a full batch took beside the weights; None where it
     made none, as the size of the KV cache was given."""
@@ -93,6 +98,7 @@ def _rank_memory(worker: Any) -> RankMemory:
         weight_bytes=int(runner.model_memory_usage if weights is None else weights),
         kv_cache_bytes=sum(tensor.size for tensor in kv_cache.kv_cache_tensors),
         kv_cache_blocks=kv_cache.num_blocks,
+        second_copy_bytes=getattr(worker, "second_copy_bytes", 0),
         activation_bytes=getattr(worker, "peak_activation_memory", None),
         cuda_graph_bytes=getattr(runner, "captured_graph_bytes", None),
         non_torch_bytes=getattr(worker, "non_torch_memory", None),
@@ -126,6 +132,8 @@ def write_report(path: Path, ranks: Sequence[RankMemory]) -> None:
         OSError: it cannot be written.
     """
     document = {"schema": SCHEMA, "ranks": [asdict(rank) for rank in ranks]}
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    new.write_text(json.dumps(document) + "\n", encoding="utf-8")
+    # The log it lies beside may be in /tmp, where others can put links under names they can guess.
+    new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with new.open("x", encoding="utf-8") as file:
+        file.write(json.dumps(document) + "\n")
     new.replace(path)

@@ -122,6 +122,16 @@ def test_memory_is_kept_as_planned_and_as_reported(tmp_path: Path) -> None:
     assert gpu.error == pytest.approx(15.5 / 16 - 1)
 
 
+def test_second_copies_from_memory_that_was_left_over_are_no_error_of_the_plan(
+    tmp_path: Path,
+) -> None:
+    told = report()
+    told["ranks"][0] |= {"second_copy_bytes": GIB, "weight_bytes": 5 * GIB, "peak_bytes": 6 * GIB}
+    write_report(tmp_path, json.dumps(told))
+    cpu = keep(sample.results(), tmp_path)[0].ranks[0]
+    assert (cpu.weight_bytes, cpu.peak_bytes) == (4 * GIB, 5 * GIB)
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -34,11 +34,11 @@ def worker(**changes: Any) -> SimpleNamespace:
 
 
 def test_a_cpu_rank_reports_its_own_process() -> None:
-    found = rank_memory(worker(weight_bytes=9 * MIB))
+    found = rank_memory(worker(weight_bytes=9 * MIB, second_copy_bytes=MIB))
     assert isinstance(found, RankMemory)
     assert (found.rank, found.device, found.layers, found.pid) == (1, "cpu", (4, 12), os.getpid())
     assert (found.kv_cache_bytes, found.kv_cache_blocks) == (8 * MIB, 16)
-    assert found.weight_bytes == 9 * MIB
+    assert (found.weight_bytes, found.second_copy_bytes) == (9 * MIB, MIB)
     assert 10 * MIB < found.used_bytes <= found.peak_bytes < 100 << 30
     assert found.activation_bytes is found.cuda_graph_bytes is found.non_torch_bytes is None
 
