@@ -24,6 +24,7 @@ from vllm_hetero.patches import (
     lora_base_rows,
     memory_nodes,
     sliding_window_blocks,
+    store_on_loopback,
 )
 from vllm_hetero.rank_config import adapt_to_rank
 from vllm_hetero.rank_environment import own_memory_nodes
@@ -62,6 +63,7 @@ class HeterogeneousWorker(DeviceWorker):
         self.rank_entry = rank_map(vllm_config.parallel_config.world_size).ranks[rank]
         adapt_to_rank(vllm_config, self.rank_entry)
         sliding_window_blocks.apply()
+        store_on_loopback.apply()
         if self.rank_entry.is_cpu:
             memory_nodes.apply()
             cpu_discarded_draws.apply()
