@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 
@@ -41,10 +42,10 @@ def _remove_abandoned(where: Path) -> None:
     """Remove this user's run folders whose hetctl and server have both ended."""
     for folder in where.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
-            lock = folder / _LOCK
-            if folder.is_symlink() or lock.stat().st_uid != os.getuid():
+            # A folder that another user made, or links to, may hold any file of ours as its lock.
+            if folder.lstat().st_uid != os.getuid() or not stat.S_ISDIR(folder.lstat().st_mode):
                 continue
-            descriptor = os.open(lock, os.O_RDWR)
+            descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)

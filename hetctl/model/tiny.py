@@ -64,7 +64,7 @@ def _holds(folder: Path, files: list[Traversable]) -> bool:
 
 def _write_new(folder: Path, files: list[Traversable]) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    made = folder.parent / f".{folder.name}.{secrets.token_hex(4)}"
+    made = folder.parent / f".{folder.name}.{secrets.token_hex(8)}"
     made.mkdir()
     try:
         _write(made, files)
@@ -76,9 +76,10 @@ def _write_new(folder: Path, files: list[Traversable]) -> None:
 
 def _write(folder: Path, files: list[Traversable]) -> None:
     for file in files:
-        part = folder / f".{file.name}.{secrets.token_hex(4)}"
+        part = folder / f".{file.name}.{secrets.token_hex(8)}"
         try:
-            part.write_bytes(file.read_bytes())
+            with part.open("xb") as copy:
+                copy.write(file.read_bytes())
             part.replace(folder / file.name)
         finally:
             part.unlink(missing_ok=True)

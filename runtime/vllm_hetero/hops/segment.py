@@ -93,8 +93,11 @@ def attach(path: str, keep_name: bool = False) -> mmap.mmap:
     Raises:
         SegmentError: there is no such segment.
     """
+    # The /proc entry is a link by itself. A name in /dev/shm is none, unless another program put
+    # one in its place.
+    follow = 0 if _is_unnamed(Path(path)) else os.O_NOFOLLOW
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = os.open(path, os.O_RDWR | follow)
     except OSError as error:
         raise SegmentError(f"cannot open the shared memory {path}: {error.strerror}") from error
     try:
@@ -115,6 +118,8 @@ def _open_new() -> tuple[Path, int]:
     name = f"vllm_hetero-{secrets.token_hex(16)}"
     if unnamed():
         descriptor = os.memfd_create(name)
+        # By itself everybody's who gets to the /proc entry.
+        os.fchmod(descriptor, 0o600)
         return _PROC / str(os.getpid()) / "fd" / str(descriptor), descriptor
     path = shared_memory.FOLDER / name
     return path, os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)

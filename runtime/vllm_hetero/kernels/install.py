@@ -122,7 +122,7 @@ def _workspace(folder: Path) -> Iterator[Path]:
     prefix = f".{folder.name}.partial-"
     for stale in folder.parent.glob(f"{prefix}*"):
         shutil.rmtree(stale, ignore_errors=True)
-    work = folder.parent / f"{prefix}{secrets.token_hex(4)}"
+    work = folder.parent / f"{prefix}{secrets.token_hex(8)}"
     work.mkdir()
     try:
         yield work
