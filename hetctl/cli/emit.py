@@ -22,8 +22,7 @@ _OF_THE_HUB = ("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT")
 def service_file(
     ctx: Any, target: "Target", plan: "Plan", plan_file: Path | None, vllm_args: "Sequence[str]"
 ) -> str:
-    """The file for ``target`` that starts what the command line of ``ctx`` would have started, or
-    shows it.
+    """The file for ``target`` that starts what the command line of ``ctx`` would have started.
 
     Raises:
         UsageError: a key would be in it, a path means nothing to a service, or a value cannot be
@@ -31,10 +30,8 @@ def service_file(
     """
     from hetctl import __version__
     from hetctl.launch.emit.settings import ServiceSettings
-    from hetctl.launch.emit.writers import emitted, fixed_file
+    from hetctl.launch.emit.writers import emitted
 
-    if (fixed := fixed_file(target)) is not None:
-        return fixed
     given = ctx.params
     options = _given_options(ctx)
     _refuse_secrets([option.word for option in options], vllm_args)

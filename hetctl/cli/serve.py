@@ -79,7 +79,7 @@ def serve(
         typer.Option(
             "--emit",
             help="Print a systemd unit, a Kubernetes manifest, a Compose file or a file of "
-            "variables that starts this server, and start nothing.",
+            "variables that starts this server, or Grafana's dashboard for any, and start nothing.",
             rich_help_panel=_LAUNCH,
         ),
     ] = None,
@@ -91,10 +91,14 @@ def serve(
     """
     from hetctl.launch.api_key import api_key_of, hide_key_in_title
     from hetctl.launch.command import launch_command
+    from hetctl.launch.emit.writers import fixed_file
     from hetctl.launch.middleware import middleware_arguments
     from hetctl.units import parse_size
 
     hide_key_in_title()
+    if emit and (fixed := fixed_file(emit)):
+        typer.echo(fixed, nl=False)
+        return
     # What is emitted holds no key, and may name a file of another machine.
     key, warning = (None, None) if emit else api_key_of(api_key, api_key_file, os.environ)
     model, vllm_args = model_and_vllm_args(arguments, plan_file)

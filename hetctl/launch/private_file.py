@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-_OWNER_ONLY = 0o600
+OWNER_ONLY = 0o600
 _FOLDER_OF_OWNER = 0o700
 
 
@@ -19,18 +19,24 @@ def open_private(path: Path) -> BinaryIO:
     Raises:
         OSError: it cannot be written.
     """
-    _make_folder(path.parent)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _OWNER_ONLY)
+    make_folder(path.parent)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, OWNER_ONLY)
     # It may be an older one, whose mode opening does not change, or another user's.
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         with suppress(PermissionError):
-            os.fchmod(descriptor, _OWNER_ONLY)
+            os.fchmod(descriptor, OWNER_ONLY)
     return os.fdopen(descriptor, "wb")
 
 
-def _make_folder(folder: Path) -> None:
-    """Unlike ``mkdir(parents=True)``, which gives the mode to the last folder only."""
+def make_folder(folder: Path) -> None:
+    """Make a folder and those that are missing on the way for the owner alone.
+
+    Unlike ``mkdir(parents=True)``, which gives the mode to the last one only.
+
+    Raises:
+        OSError: one of them cannot be made.
+    """
     if folder.is_dir():
         return
-    _make_folder(folder.parent)
+    make_folder(folder.parent)
     folder.mkdir(mode=_FOLDER_OF_OWNER, exist_ok=True)

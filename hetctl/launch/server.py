@@ -117,7 +117,6 @@ class Server:
         # Sockets, temporary files and the ranks' last words go where stop() removes them.
         self._folder = RunFolder()
         try:
-            self.log_path.parent.mkdir(parents=True, exist_ok=True)
             # What an earlier server held must not pass for this one's.
             self.memory_report.unlink(missing_ok=True)
             self._process = subprocess.Popen(

@@ -1,12 +1,10 @@
 """All that a server says in one file, as it comes."""
 
-import os
 from pathlib import Path
+from typing import BinaryIO
 
 from hetctl.launch.output.output import CLOSE_S, DRAIN_S
-
-ONLY_FOR_THE_USER = 0o600
-"""Logs may quote prompts."""
+from hetctl.launch.private_file import open_private
 
 
 class OneFile:
@@ -17,19 +15,17 @@ class OneFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._descriptor: int | None = None
+        self._file: BinaryIO | None = None
 
     def open(self) -> int:
         self.started()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        self._descriptor = os.open(self.path, flags, ONLY_FOR_THE_USER)
-        return self._descriptor
+        self._file = open_private(self.path)
+        return self._file.fileno()
 
     def started(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def drained(self, timeout_s: float = DRAIN_S) -> bool:
         """True: what a process has written is in the file."""

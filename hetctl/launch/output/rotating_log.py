@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from hetctl.launch.output.one_file import ONLY_FOR_THE_USER
 from hetctl.launch.output.record import Record
+from hetctl.launch.private_file import OWNER_ONLY, make_folder
 
 DEFAULT_LIMIT_BYTES = 64 * 1024**2
 DEFAULT_KEPT = 5
@@ -79,14 +79,14 @@ class RotatingLog:
         Raises:
             OSError: it cannot be made or written.
         """
-        self._real.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = descriptor = os.open(self._real, _FLAGS, ONLY_FOR_THE_USER)
+        make_folder(self._real.parent)
+        self._descriptor = descriptor = os.open(self._real, _FLAGS, OWNER_ONLY)
         status = os.fstat(descriptor)
         self.is_regular = stat.S_ISREG(status.st_mode)
         self._size_bytes = status.st_size if self.is_regular else 0
         if self.is_regular:
             with suppress(PermissionError):
-                os.fchmod(descriptor, ONLY_FOR_THE_USER)
+                os.fchmod(descriptor, OWNER_ONLY)
 
     def write(self, lines: Sequence[bytes]) -> None:
         """Append lines, each with its end; one longer than a file is divided among several."""
