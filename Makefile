@@ -7,8 +7,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 SYNCED := $(VENV)/.synced
 OUT ?= demo-out
-# An engine takes all cores, so its tests run one after the other; the rest do not.
 PARALLEL := --numprocesses auto --dist loadfile
+# An engine takes all cores, so few of its tests gain by running beside others.
+PATIENT := --numprocesses 2 --dist loadfile
 
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export VLLM_NO_USAGE_STATS := 1
@@ -57,14 +58,16 @@ test-fast: setup browser
 	$(BIN)/pytest $(PARALLEL) -m "not engine and not gpu"
 
 test-engine: setup
-	$(BIN)/pytest -m "engine and not gpu"
+	$(BIN)/pytest $(PATIENT) -m patient
+	$(BIN)/pytest -m "engine and not patient and not gpu"
 
 test-gpu: setup
 	$(BIN)/pytest -m gpu tests/gpu
 
 test: lint setup browser
 	$(BIN)/pytest $(PARALLEL) -m "not engine and not gpu" -q
-	$(BIN)/pytest -m "engine or gpu"
+	$(BIN)/pytest $(PATIENT) -m patient -q
+	$(BIN)/pytest -m "(engine and not patient) or gpu"
 
 demo: setup
 	@OUT=$(OUT) PATH="$(CURDIR)/$(BIN):$$PATH" sh benchmarks/demo.sh

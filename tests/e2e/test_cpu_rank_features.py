@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.patient]
 
 DRIVER = Path(__file__).parent / "cpu_rank_features.py"
 

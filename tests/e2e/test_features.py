@@ -22,7 +22,7 @@ from tests.e2e.engine import ServeProcess
 from tests.e2e.lora import merged_model, write_adapter
 from tests.soak.malformed import bombard
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.patient]
 
 OPTIONS = (
     "--split 3,5 --cpu-ranks 2 --dtype float32 --max-model-len 512 --concurrency 8 "

@@ -16,7 +16,7 @@ from tests.e2e.quantised_models import write_quantised_llama
 from tests.e2e.random_models import write_random_model
 
 # The first test waits for all engines.
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.engine, pytest.mark.patient, pytest.mark.timeout(1200)]
 
 # The stages are unlike, and the first holds a layer with a sliding window only.
 STAGES = (1, 3)

@@ -35,11 +35,13 @@ from hetctl.cli.end_signals import EndRequested
 from hetctl.cli.plan_options import inputs_from_options
 from hetctl.errors import LaunchError
 from hetctl.launch.command import launch_command
+from hetctl.launch.middleware import middleware_arguments
+from hetctl.launch.output import RankLogs
 from hetctl.launch.port import free_port
 from hetctl.launch.server import Server
 from tests.e2e.demo import write_demo_model
 from tests.soak.leftovers import Leftovers
-from tests.soak.trend import trend
+from tests.soak.trend import Trend, trend
 
 START_TIMEOUT_S = 300
 GONE_WITHIN_S = 60
@@ -113,7 +115,10 @@ class Soak:
         plan.save(self._plan)
         self._port = free_port()
         self._log = folder / "state" / "serve.log"
-        self._command = launch_command(plan, host="127.0.0.1", port=self._port)
+        self._command = launch_command(
+            plan, host="127.0.0.1", port=self._port, extra_args=middleware_arguments()
+        )
+        self._output = RankLogs(self._log, pipeline_parallel_size=2)
         if stand_in:
             argv = (sys.executable, "-c", STAND_IN, str(self._port))
             self._command = self._command.model_copy(update={"argv": argv})
@@ -152,7 +157,7 @@ class Soak:
     def _as_parent(self, made: Cycle, chance: random.Random) -> None:
         end_at = chance.uniform(0.02, 0.98) * self._start_s() if "starts" in made.end else None
         began = time.monotonic()
-        with Server(self._command, self._log) as server:
+        with Server(self._command, self._log, output=self._output) as server:
             self._leftovers.processes()
             try:
                 server.wait_ready(START_TIMEOUT_S, _until(end_at, made))
@@ -266,11 +271,22 @@ def report(cycles: list[Cycle]) -> str:
     for run in dict.fromkeys(cycle.run for cycle in cycles):
         of_run = [cycle for cycle in cycles if cycle.run == run][WARM_UP:]
         if len(of_run) > 2:
-            at = [float(cycle.number) for cycle in of_run]
-            rss = trend(at, [cycle.rss_bytes / 1024 for cycle in of_run])
-            descriptors = trend(at, [float(cycle.descriptors) for cycle in of_run])
-            lines.append(f"Parent {run}: RSS {rss} KiB per cycle; descriptors {descriptors}.")
+            descriptors = trend(_numbers(of_run), [float(cycle.descriptors) for cycle in of_run])
+            later = of_run[len(of_run) // 2 :]
+            second = f" (second half {_rss(later)})" if len(later) > 2 else ""
+            lines.append(
+                f"Parent {run}: RSS {_rss(of_run)} KiB per cycle{second}; "
+                f"descriptors {descriptors}."
+            )
     return "\n".join(lines)
+
+
+def _numbers(cycles: list[Cycle]) -> list[float]:
+    return [float(cycle.number) for cycle in cycles]
+
+
+def _rss(cycles: list[Cycle]) -> Trend:
+    return trend(_numbers(cycles), [cycle.rss_bytes / 1024 for cycle in cycles])
 
 
 def main() -> None:
