@@ -58,7 +58,7 @@ test-fast: setup browser
 	$(BIN)/pytest $(PARALLEL) -m "not engine and not gpu"
 
 test-engine: setup
-	$(BIN)/pytest $(PATIENT) -m patient
+	$(BIN)/pytest $(PATIENT) -m patient tests/e2e
 	$(BIN)/pytest -m "engine and not patient and not gpu"
 
 test-gpu: setup
@@ -66,7 +66,7 @@ test-gpu: setup
 
 test: lint setup browser
 	$(BIN)/pytest $(PARALLEL) -m "not engine and not gpu" -q
-	$(BIN)/pytest $(PATIENT) -m patient -q
+	$(BIN)/pytest $(PATIENT) -m patient -q tests/e2e
 	$(BIN)/pytest -m "(engine and not patient) or gpu"
 
 demo: setup
