@@ -6,6 +6,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,17 @@ def command_lines(server: ServeProcess) -> str:
     return "\n".join(" ".join(process.cmdline()) for process in processes)
 
 
+def listening_addresses(server: ServeProcess) -> set[str]:
+    """Of hetctl and all processes of the engine."""
+    found = set()
+    for process in (psutil.Process(server.process.pid), *server.descendants):
+        with suppress(psutil.NoSuchProcess):
+            for connection in process.net_connections():
+                if connection.status == psutil.CONN_LISTEN:
+                    found.add(connection.laddr.ip)
+    return found
+
+
 def test_a_server_is_guarded_started_again_and_drained(demo_model: Path, tmp_path: Path) -> None:
     before = shared_memory()
     file = tmp_path / "key"
@@ -75,6 +87,7 @@ def test_a_server_is_guarded_started_again_and_drained(demo_model: Path, tmp_pat
         assert status(server, "/v1/models", KEY) == 200
         assert status(server, "/health") == status(server, "/metrics") == 200
         assert KEY not in command_lines(server)
+        assert "127.0.0.1" in listening_addresses(server) <= {"127.0.0.1", "::1"}
         first = server.complete([1, 2, 3], 8)
 
         server.ranks()[1].kill()

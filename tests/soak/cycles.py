@@ -23,6 +23,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -123,6 +124,8 @@ class Soak:
             argv = (sys.executable, "-c", STAND_IN, str(self._port))
             self._command = self._command.model_copy(update={"argv": argv})
         self._self = psutil.Process()
+        # The journal grows: to read it in each cycle would make this process grow, too.
+        self._starts_s = deque((c.ready_s for c in self.done() if c.ready_s), maxlen=5)
 
     def done(self) -> list[Cycle]:
         if not self._journal.exists():
@@ -132,8 +135,7 @@ class Soak:
 
     def _start_s(self) -> float:
         """How long a start takes these days; other work on the machine slows it down."""
-        ready = [cycle.ready_s for cycle in self.done() if cycle.ready_s]
-        return median(ready[-5:]) if ready else 30.0
+        return median(self._starts_s) if self._starts_s else 30.0
 
     def cycle(self, number: int) -> Cycle:
         """Start, end, look, and write it down."""
@@ -145,6 +147,8 @@ class Soak:
         (self._through_hetctl if through_hetctl else self._as_parent)(made, chance)
         made.left, gone_s = self._leftovers.after(GONE_WITHIN_S)
         made.gone_s += gone_s
+        if made.ready_s:
+            self._starts_s.append(made.ready_s)
         gc.collect()
         made.rss_bytes = self._self.memory_info().rss
         made.descriptors = self._self.num_fds()
